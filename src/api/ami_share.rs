@@ -1,0 +1,322 @@
+//! `AmiShare`: who may launch an EC2 image. Doc comments here are what `kubectl explain` shows.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::Display;
+
+use super::interval::Interval;
+use super::names::{AccountId, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
+use super::principal::Principal;
+
+/// Who may launch the image. An empty list gives nobody.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareWith {
+    /// The AWS accounts that may launch the image: twelve digits each, in quotes, because leading zeros count and
+    /// YAML would read a bare number. The account that owns the image needs no entry.
+    // At most five times the default quota of entities that an AMI can be shared with (1,000, adjustable), and few enough
+    // that a full spec, its record in the status and their managed fields fit into one etcd request.
+    #[serde(default)]
+    #[schemars(length(max = 5000))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub account_ids: BTreeSet<AccountId>,
+
+    /// The organizations whose accounts may all launch the image, by ARN.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub organization_arns: BTreeSet<OrganizationArn>,
+
+    /// The organizational units below which all accounts may launch the image, by ARN.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub organizational_unit_arns: BTreeSet<OrganizationalUnitArn>,
+
+    /// Whether everybody may launch the image. Has an effect only when the operator allows public sharing too.
+    #[serde(default)]
+    pub public: bool,
+}
+
+impl ShareWith {
+    /// Everyone that is listed, as launch permissions.
+    pub fn principals(&self) -> BTreeSet<Principal> {
+        let Self { account_ids, organization_arns, organizational_unit_arns, public } = self;
+        let accounts = account_ids.iter().copied().map(Principal::Account);
+        let organizations = organization_arns.iter().cloned().map(Principal::Organization);
+        let units = organizational_unit_arns.iter().cloned().map(Principal::OrganizationalUnit);
+        accounts.chain(organizations).chain(units).chain(public.then_some(Principal::Everyone)).collect()
+    }
+}
+
+/// Which image is shared.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.id)")
+    .message("name the image in exactly one way: set id, such as id: ami-0123456789abcdef0").field_path(".id"))]
+pub struct ImageSelector {
+    /// The image's id in the Region. Changing it moves the share: what was given on the old image is taken back unless
+    /// deletionPolicy is Retain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ImageId>,
+}
+
+/// Whether the accounts may also create volumes from the image's snapshots.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Display)]
+pub enum CreateVolumePermission {
+    /// Only launch. The permissions of the snapshots are not looked at.
+    #[default]
+    None,
+    /// The accounts in accountIds get createVolumePermission on every EBS snapshot of the image: they need it to copy
+    /// the image. Snapshots cannot be shared with organizations or organizational units.
+    Accounts,
+}
+
+/// What the share may change in AWS.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Display)]
+pub enum ShareMode {
+    /// The shares of an image are the whole truth: whoever none of them lists is removed.
+    #[default]
+    Authoritative,
+    /// Gives what it lists, and takes back only what it gave itself.
+    Additive,
+    /// Never changes AWS: reports what it would do, and protects whom it lists from being removed.
+    Observe,
+}
+
+/// What happens in AWS when the share is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Display)]
+pub enum DeletionPolicy {
+    /// What the share gave, and no other share lists, is taken back before the object goes.
+    #[default]
+    Revoke,
+    /// AWS stays as it is.
+    Retain,
+}
+
+/// What is shared, with whom, and how.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "amishare.dev",
+    version = "v1alpha1",
+    kind = "AmiShare",
+    namespaced,
+    status = "AmiShareStatus",
+    derive = "PartialEq",
+    shortname = "ams",
+    category = "amishare",
+    doc = "AmiShare says who may launch an EC2 image (AMI). All AmiShares that name one image add up: its launch \
+           permissions are the union of what they list.",
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image.id", description = "The image that is shared"),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", description = "The Region of the image"),
+    printcolumn(
+        name = "Accounts", type_ = "integer", json_path = ".status.sharedWith.accounts",
+        description = "How many of the listed accounts hold a launch permission"
+    ),
+    printcolumn(
+        name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether AWS is as the share says"
+    ),
+    printcolumn(
+        name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready or not"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = "1"),
+    printcolumn(
+        name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = "1"
+    ),
+    selectable = ".spec.image.id",
+    selectable = ".spec.region",
+    selectable = ".spec.mode"
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(PARTITION_RULE)
+    .message("organizationArns and organizationalUnitArns must be in the partition of region, such as arn:aws: for \
+              us-east-1, arn:aws-cn: for cn-north-1 and arn:aws-us-gov: for us-gov-west-1")
+    .field_path(".shareWith"))]
+pub struct AmiShareSpec {
+    /// The AWS Region that holds the image, such as us-east-1. Cannot be changed: create another AmiShare instead.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("region cannot be changed: an image lives in one Region; create another AmiShare for the other Region"))]
+    pub region: Region,
+
+    /// Which image is shared. Exactly one way to name it.
+    pub image: ImageSelector,
+
+    /// Who may launch the image.
+    pub share_with: ShareWith,
+
+    /// Whether the accounts may also create volumes from the image's snapshots, which they need to copy the image.
+    #[serde(default)]
+    pub create_volume_permission: CreateVolumePermission,
+
+    /// What the share may change in AWS. Authoritative: whoever no share of the image lists is removed. Additive: only
+    /// what the share gave itself is ever taken back. Observe: nothing is changed, differences are reported.
+    #[serde(default)]
+    pub mode: ShareMode,
+
+    /// What happens in AWS when the share is deleted. Revoke: what it gave is taken back. Retain: AWS stays as it is.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// When the share ends: at this instant what it lists is revoked, and the condition Expired says so. Moving the date
+    /// into the future makes the share valid again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+
+    /// How often AWS is compared with the spec, such as 10m or 1h30m: between 10s and 24h. Up to a tenth is taken off at
+    /// random, so that many shares do not check at once.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
+        .message("interval must be between 10s and 24h, such as 10m or 1h30m"))]
+    pub interval: Interval,
+
+    /// Whether the share is left alone for now: AWS is not changed for it, and whom it lists is protected from being
+    /// removed by other shares of the image. Deleting a suspended share still follows deletionPolicy.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// CEL: every ARN begins with the partition that the Region's prefix tells. Says the same as
+/// [`super::names::PARTITION_OF_REGION_PREFIX`]; a test holds them together.
+const PARTITION_RULE: &str = "[\
+    self.region.startsWith('cn-') ? 'arn:aws-cn:' : \
+    self.region.startsWith('us-gov-') ? 'arn:aws-us-gov:' : \
+    self.region.startsWith('us-isob-') ? 'arn:aws-iso-b:' : \
+    self.region.startsWith('us-isof-') ? 'arn:aws-iso-f:' : \
+    self.region.startsWith('eu-isoe-') ? 'arn:aws-iso-e:' : \
+    self.region.startsWith('us-iso-') ? 'arn:aws-iso:' : \
+    self.region.startsWith('eusc-') ? 'arn:aws-eusc:' : 'arn:aws:'\
+    ].all(partition, \
+    (!has(self.shareWith.organizationArns) || self.shareWith.organizationArns.all(arn, arn.startsWith(partition))) && \
+    (!has(self.shareWith.organizationalUnitArns) || \
+    self.shareWith.organizationalUnitArns.all(arn, arn.startsWith(partition))))";
+
+/// What the operator last saw and did.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AmiShareStatus {
+    /// The generation of the spec that the conditions speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready is the summary; ImageAvailable, LaunchPermissionsSynced and SnapshotPermissionsSynced are its parts.
+    /// Reconciling, Stalled and Expired are there only while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::conditions::schema")]
+    pub conditions: Vec<Condition>,
+
+    /// The image as it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageStatus>,
+
+    /// How many of those that the spec lists hold a launch permission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_with: Option<SharedWith>,
+
+    /// What this share has given and will take back: written before the call that gives it, so that it is known even if
+    /// the operator dies in between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["imageId".into()]))]
+    pub granted: Vec<GrantedOnImage>,
+
+    /// In mode Observe: what the share would do if its mode were Authoritative.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 1024)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub pending_changes: Vec<String>,
+
+    /// The value of the annotation reconcile.amishare.dev/requestedAt that was last acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+/// An image as it was last seen.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageStatus {
+    /// The image's id.
+    pub id: ImageId,
+
+    /// The image's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub name: Option<String>,
+
+    /// The account that owns the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<AccountId>,
+
+    /// The state that EC2 reports, such as available, pending or disabled.
+    #[schemars(length(max = 32))]
+    pub state: String,
+
+    /// Whether everybody may launch the image.
+    pub public: bool,
+
+    /// Whether any of its snapshots is encrypted.
+    pub encrypted: bool,
+
+    /// Its EBS snapshots.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub snapshot_ids: BTreeSet<SnapshotId>,
+}
+
+/// How many of those that the spec lists hold a launch permission.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedWith {
+    /// Accounts.
+    pub accounts: i64,
+    /// Organizations.
+    pub organizations: i64,
+    /// Organizational units.
+    pub organizational_units: i64,
+    /// Whether everybody does.
+    pub public: bool,
+}
+
+/// What a share has given on one image.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedOnImage {
+    /// The image.
+    pub image_id: ImageId,
+
+    /// Who got a launch permission on it: account ids, ARNs, or all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(length(max = 6000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub launch_permission: BTreeSet<Principal>,
+
+    /// Who got createVolumePermission on its snapshots. Snapshots with the same accounts share an entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub create_volume_permission: Vec<GrantedOnSnapshots>,
+}
+
+/// What a share has given on snapshots.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedOnSnapshots {
+    /// The snapshots.
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub snapshot_ids: BTreeSet<SnapshotId>,
+
+    /// The accounts that got createVolumePermission on each of them.
+    #[schemars(length(max = 5000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub account_ids: BTreeSet<AccountId>,
+}

@@ -1,0 +1,32 @@
+//! The API `amishare.dev/v1alpha1`: what users write and read.
+//!
+//! Kubernetes types live here and in the controllers, nowhere else. Pure: no I/O, no clock.
+
+pub mod ami_share;
+pub mod conditions;
+pub mod crd;
+pub mod interval;
+pub mod names;
+pub mod principal;
+pub mod stored;
+
+pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
+pub use conditions::{ConditionType, Reason};
+pub use interval::Interval;
+pub use names::{AccountId, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
+pub use principal::Principal;
+
+/// The API group.
+pub const GROUP: &str = "amishare.dev";
+
+/// Set on an object to have it checked now, whatever its interval: any new value will do, a timestamp by custom.
+pub const REQUESTED_AT: &str = "reconcile.amishare.dev/requestedAt";
+
+/// Holds an object that is being deleted until what it gave has been taken back.
+pub const FINALIZER: &str = "amishare.dev/revoke";
+
+/// The way out when AWS cannot be reached any more: set to `abandon` on an object, its deletion leaves AWS as it is.
+pub const ON_DELETE: &str = "amishare.dev/on-delete";
+
+/// The value of [`ON_DELETE`] that has an effect.
+pub const ABANDON: &str = "abandon";

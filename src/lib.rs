@@ -1,0 +1,3 @@
+//! amishare: a Kubernetes operator that shares golden AMIs.
+pub mod api;
+mod yaml;

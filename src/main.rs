@@ -1,0 +1,4 @@
+//! x
+fn main() {
+    for (_, crd) in amishare::api::crd::all() { print!("{}", amishare::api::crd::to_yaml(&crd).unwrap_or_default()); }
+}
