@@ -1,3 +1,13 @@
 //! amishare: a Kubernetes operator that shares golden AMIs.
+//!
+//! [`api`] is what users write, [`share`] turns it into changes of AWS, [`aws`] is the only place that names the AWS SDK,
+//! [`runtime`] keeps the process running, [`cli`] puts it together. ARCHITECTURE.md has the picture.
+
 pub mod api;
+pub mod aws;
+pub mod cli;
+pub mod runtime;
+pub mod share;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 mod yaml;

@@ -111,24 +111,42 @@ pub enum DeletionPolicy {
     category = "amishare",
     doc = "AmiShare says who may launch an EC2 image (AMI). All AmiShares that name one image add up: its launch \
            permissions are the union of what they list.",
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image.id", description = "The image that is shared"),
-    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", description = "The Region of the image"),
     printcolumn(
-        name = "Accounts", type_ = "integer", json_path = ".status.sharedWith.accounts",
+        name = "Image",
+        type_ = "string",
+        json_path = ".spec.image.id",
+        description = "The image that is shared"
+    ),
+    printcolumn(
+        name = "Region",
+        type_ = "string",
+        json_path = ".spec.region",
+        description = "The Region of the image"
+    ),
+    printcolumn(
+        name = "Accounts",
+        type_ = "integer",
+        json_path = ".status.sharedWith.accounts",
         description = "How many of the listed accounts hold a launch permission"
     ),
     printcolumn(
-        name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
         description = "Whether AWS is as the share says"
     ),
     printcolumn(
-        name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         description = "Why it is ready or not"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = "1"),
     printcolumn(
-        name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = "1"
     ),
     selectable = ".spec.image.id",

@@ -3,12 +3,17 @@
 //! Pure. Types and reasons are part of the API: `docs/conditions.md` is generated from the doc comments here, and the same
 //! words appear in events.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::{Condition, Time}, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use strum::{EnumIter, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 /// What a condition speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, EnumIter, EnumMessage, VariantArray)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, EnumIter, EnumMessage, VariantArray,
+)]
 pub enum ConditionType {
     /// The summary: AWS is as the share says. Its message lists every part that is not.
     Ready,
@@ -27,7 +32,21 @@ pub enum ConditionType {
 }
 
 /// Why a condition has its status. The vocabulary is closed: automation may match on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumString, EnumIter, EnumMessage, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    IntoStaticStr,
+    EnumString,
+    EnumIter,
+    EnumMessage,
+    VariantArray,
+)]
 pub enum Reason {
     /// AWS is as the share says.
     Synced,

@@ -5,6 +5,7 @@
 pub mod ami_share;
 pub mod conditions;
 pub mod crd;
+pub mod docs;
 pub mod interval;
 pub mod names;
 pub mod principal;

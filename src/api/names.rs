@@ -72,7 +72,10 @@ impl FromStr for AccountId {
         let digits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
             Ok(number) if digits => Ok(Self(number)),
-            _ => Err(InvalidName::new(text, "an AWS account id: twelve digits without hyphens, such as \"012345678901\"")),
+            _ => Err(InvalidName::new(
+                text,
+                "an AWS account id: twelve digits without hyphens, such as \"012345678901\"",
+            )),
         }
     }
 }
@@ -154,7 +157,10 @@ impl FromStr for ImageId {
         if is_resource_id(text, "ami-") {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidName::new(text, "an image id: ami- and 8 or 17 hexadecimal digits, such as ami-0123456789abcdef0"))
+            Err(InvalidName::new(
+                text,
+                "an image id: ami- and 8 or 17 hexadecimal digits, such as ami-0123456789abcdef0",
+            ))
         }
     }
 }
@@ -191,7 +197,11 @@ impl FromStr for Region {
             }
             _ => false,
         };
-        if well_formed { Ok(Self(text.into())) } else { Err(InvalidName::new(text, "an AWS Region, such as us-east-1")) }
+        if well_formed {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::new(text, "an AWS Region, such as us-east-1"))
+        }
     }
 }
 
@@ -226,8 +236,12 @@ fn organizations_arn(text: &str) -> Option<(&str, &str)> {
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
     let is_partition =
         partition.strip_prefix("aws").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-    (arn == "arn" && is_partition && service == "organizations" && region.is_empty() && account.parse::<AccountId>().is_ok())
-        .then_some((partition, resource))
+    (arn == "arn"
+        && is_partition
+        && service == "organizations"
+        && region.is_empty()
+        && account.parse::<AccountId>().is_ok())
+    .then_some((partition, resource))
 }
 
 /// Lower-case letters and digits, as many as the range allows.

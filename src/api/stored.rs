@@ -9,7 +9,7 @@ use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{AmiShare, ImageId, ImageRef, Principal, Region, ami_share::GrantedOnImage};
+use super::{AmiShare, AmiShareStatus, ImageId, ImageRef, Principal, Region, ami_share::GrantedOnImage};
 
 /// One stored object.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub enum Content {
 }
 
 /// What can still be read of an object that is not an AmiShare of this version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unreadable {
     /// Why it cannot be read.
     pub error: String,
@@ -38,8 +38,8 @@ pub struct Unreadable {
     pub image: Option<ImageRef>,
     /// Everyone that it lists or has given access, where that can be read.
     pub principals: BTreeSet<Principal>,
-    /// What it has given, where that can be read.
-    pub granted: Vec<GrantedOnImage>,
+    /// Its status, or what can be read of it: what it has given above all.
+    pub status: AmiShareStatus,
 }
 
 impl Unreadable {
@@ -53,18 +53,34 @@ impl Unreadable {
             .flatten()
             .filter_map(|principal| principal.as_str()?.parse().ok());
         let everyone = object.pointer("/spec/shareWith/public") == Some(&Value::Bool(true));
-        let granted: Vec<GrantedOnImage> = object
-            .pointer("/status/granted")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| GrantedOnImage::deserialize(entry).ok())
-            .collect();
+        let status = object.get("status").map(AmiShareStatus::deserialize).and_then(Result::ok).unwrap_or_else(|| {
+            let granted = object.pointer("/status/granted").and_then(Value::as_array).into_iter().flatten();
+            let granted = granted.filter_map(|entry| GrantedOnImage::deserialize(entry).ok()).collect();
+            AmiShareStatus { granted, ..AmiShareStatus::default() }
+        });
         Self {
             error,
             image: region.zip(id).map(|(region, id)| ImageRef { region, id }),
             principals: listed.chain(everyone.then_some(Principal::Everyone)).collect(),
-            granted,
+            status,
+        }
+    }
+}
+
+impl Stored {
+    /// The status as it is stored, or what can be read of it.
+    pub fn status(&self) -> AmiShareStatus {
+        match &self.content {
+            Content::Share(share) => share.status.clone().unwrap_or_default(),
+            Content::Unreadable(unreadable) => unreadable.status.clone(),
+        }
+    }
+
+    /// The AmiShare, if it can be read.
+    pub fn share(&self) -> Option<&AmiShare> {
+        match &self.content {
+            Content::Share(share) => Some(share),
+            Content::Unreadable(_) => None,
         }
     }
 }
@@ -153,7 +169,7 @@ mod tests {
         assert!(unreadable.error.contains("Eager"), "{}", unreadable.error);
         assert_eq!(unreadable.image.unwrap().to_string(), "us-east-1/ami-12345678");
         assert_eq!(unreadable.principals.len(), 2);
-        assert_eq!(unreadable.granted.len(), 1);
+        assert_eq!(unreadable.status.granted.len(), 1);
     }
 
     #[test]

@@ -1,0 +1,304 @@
+//! EC2 in one Region, in the operator's words.
+//!
+//! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Ec2::call`], which bounds how many are
+//! under way, times them and turns errors into [`Failure`]s. Nothing is decided here.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+
+use aws_sdk_ec2::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    types::{
+        Filter, Image as SdkImage, ImageAttributeName, ImageBlockPublicAccessEnabledState, LaunchPermission,
+        LaunchPermissionModifications, OperationType, PermissionGroup, SnapshotAttributeName,
+    },
+};
+use aws_smithy_runtime_api::http::Response;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
+
+use super::{batch::Batches, failure::Failure};
+use crate::{
+    api::{ImageId, Principal, Region, SnapshotId},
+    runtime::metrics::Metrics,
+    share::{
+        observed::{Image, Target},
+        plan::Change,
+    },
+};
+
+/// How many calls may be under way at once in one Region. Well below the burst that every EC2 throttle bucket allows
+/// (aws.md section 2.3), and enough to hide the latency.
+const CALLS_UNDER_WAY: usize = 16;
+
+/// How long the answer about block public access is good for. Its bucket is the smallest of all, and a change of it takes up
+/// to ten minutes to apply anyway (aws.md section 1.7).
+const BLOCK_PUBLIC_ACCESS_MAX_AGE: Duration = Duration::from_mins(10);
+
+/// EC2 accepts any number up to this for MaxResults of DescribeImages.
+const PAGE: i32 = 1000;
+
+/// EC2 in one Region with one set of credentials.
+#[derive(Debug)]
+pub struct Ec2 {
+    region: Region,
+    client: Client,
+    under_way: Semaphore,
+    images: Batches<ImageId, Option<Image>>,
+    blocks_public_access: Mutex<Option<(Instant, bool)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Ec2 {
+    pub(super) fn new(region: Region, client: Client, metrics: Arc<Metrics>) -> Self {
+        Self {
+            region,
+            client,
+            under_way: Semaphore::new(CALLS_UNDER_WAY),
+            images: Batches::default(),
+            blocks_public_access: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time: up
+    /// to 200 in one call, by filter, because one unknown id among `ImageId.N` would fail the whole call (aws.md section 7.1).
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn image(self: &Arc<Self>, id: &ImageId) -> Result<Option<Image>, Failure> {
+        let ec2 = Arc::clone(self);
+        let answer = self.images.ask(id.clone(), move |ids| async move {
+            let images = ec2.describe_images(&ids).await?;
+            Ok(ids
+                .into_iter()
+                .map(|id| (images.iter().find(|i| i.id == id).cloned(), id))
+                .map(|(i, id)| (id, i))
+                .collect())
+        });
+        answer.await
+    }
+
+    async fn describe_images(&self, ids: &[ImageId]) -> Result<Vec<Image>, Failure> {
+        let filter =
+            Filter::builder().name("image-id").set_values(Some(ids.iter().map(ToString::to_string).collect())).build();
+        let mut found = Vec::new();
+        let mut page: Option<String> = None;
+        loop {
+            let call = self
+                .client
+                .describe_images()
+                .filters(filter.clone())
+                .include_disabled(true)
+                .include_deprecated(true)
+                .max_results(PAGE)
+                .set_next_token(page.take());
+            let answer = self.call("DescribeImages", call.send()).await?;
+            found.extend(answer.images().iter().filter_map(image));
+            // An empty token is EC2's way to say that this was the last page (aws.md section 5.2).
+            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            if page.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Who holds a launch permission on an image that this account owns.
+    ///
+    /// # Errors
+    /// When the call fails, as it does for images of other accounts.
+    pub async fn launch_permissions(&self, id: &ImageId) -> Result<BTreeSet<Principal>, Failure> {
+        let call = self
+            .client
+            .describe_image_attribute()
+            .image_id(id.as_str())
+            .attribute(ImageAttributeName::LaunchPermission);
+        let answer = self.call("DescribeImageAttribute", call.send()).await?;
+        let texts = answer.launch_permissions().iter().flat_map(|p| {
+            let group = p.group().map(PermissionGroup::as_str);
+            [p.user_id(), group, p.organization_arn(), p.organizational_unit_arn()]
+        });
+        Ok(principals(id.as_str(), texts.flatten()))
+    }
+
+    /// Who holds createVolumePermission on a snapshot that this account owns.
+    ///
+    /// # Errors
+    /// When the call fails, as it does for snapshots of other accounts.
+    pub async fn create_volume_permissions(&self, id: &SnapshotId) -> Result<BTreeSet<Principal>, Failure> {
+        let call = self
+            .client
+            .describe_snapshot_attribute()
+            .snapshot_id(id.as_str())
+            .attribute(SnapshotAttributeName::CreateVolumePermission);
+        let answer = self.call("DescribeSnapshotAttribute", call.send()).await?;
+        let permissions = answer.create_volume_permissions();
+        let texts = permissions.iter().flat_map(|p| [p.user_id(), p.group().map(PermissionGroup::as_str)]);
+        Ok(principals(id.as_str(), texts.flatten()))
+    }
+
+    /// Whether this account's images in this Region cannot newly be made public.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn blocks_public_access(&self) -> Result<bool, Failure> {
+        let mut cached = self.blocks_public_access.lock().await;
+        if let Some((since, blocks)) = *cached
+            && since.elapsed() < BLOCK_PUBLIC_ACCESS_MAX_AGE
+        {
+            return Ok(blocks);
+        }
+        let call = self.client.get_image_block_public_access_state();
+        let answer = self.call("GetImageBlockPublicAccessState", call.send()).await?;
+        let state = answer.image_block_public_access_state();
+        let blocks = state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str());
+        *cached = Some((Instant::now(), blocks));
+        Ok(blocks)
+    }
+
+    /// Makes one change: one call.
+    ///
+    /// # Errors
+    /// When the call fails; unless the failure [may have taken effect](super::failure::Class::may_have_taken_effect), AWS is
+    /// as it was.
+    pub async fn change(&self, change: &Change) -> Result<(), Failure> {
+        let Change { target, add, remove } = change;
+        match target {
+            Target::Image(id) => self.modify_image(id, add, remove).await,
+            Target::Snapshot(id) => self.modify_snapshot(id, add, remove).await,
+        }
+    }
+
+    async fn modify_image(
+        &self,
+        id: &ImageId,
+        add: &BTreeSet<Principal>,
+        remove: &BTreeSet<Principal>,
+    ) -> Result<(), Failure> {
+        let permissions = |principals: &BTreeSet<Principal>| {
+            (!principals.is_empty()).then(|| principals.iter().map(launch_permission).collect::<Vec<_>>())
+        };
+        let modifications =
+            LaunchPermissionModifications::builder().set_add(permissions(add)).set_remove(permissions(remove)).build();
+        let call = self.client.modify_image_attribute().image_id(id.as_str()).launch_permission(modifications);
+        self.call("ModifyImageAttribute", call.send()).await.map(drop)
+    }
+
+    /// In the legacy form: AWS takes either for snapshots, and only ever adds or removes in one call (aws.md section 1.4); the
+    /// legacy form is also the one that other implementations of EC2 understand.
+    async fn modify_snapshot(
+        &self,
+        id: &SnapshotId,
+        add: &BTreeSet<Principal>,
+        remove: &BTreeSet<Principal>,
+    ) -> Result<(), Failure> {
+        let (operation, principals) =
+            if add.is_empty() { (OperationType::Remove, remove) } else { (OperationType::Add, add) };
+        let (groups, users): (Vec<&Principal>, Vec<&Principal>) =
+            principals.iter().partition(|p| **p == Principal::Everyone);
+        let texts =
+            |all: Vec<&Principal>| (!all.is_empty()).then(|| all.into_iter().map(ToString::to_string).collect());
+        let call = self
+            .client
+            .modify_snapshot_attribute()
+            .snapshot_id(id.as_str())
+            .attribute(SnapshotAttributeName::CreateVolumePermission)
+            .operation_type(operation)
+            .set_user_ids(texts(users))
+            .set_group_names(texts(groups));
+        self.call("ModifySnapshotAttribute", call.send()).await.map(drop)
+    }
+
+    /// Sends one call, with the bounds, the metrics and the error classes that all of them share.
+    async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, Response>>>,
+    ) -> Result<T, Failure>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        // The semaphore is never closed.
+        let _permit = self.under_way.acquire().await;
+        let started = Instant::now();
+        let result = call.await.map_err(|error| failure(operation, &error));
+        let code = match &result {
+            Ok(_) => "OK",
+            Err(failure) => failure.code.as_deref().unwrap_or("none"),
+        };
+        self.metrics.aws_request(operation, &self.region, code, started.elapsed());
+        if let Err(failure) = &result {
+            tracing::debug!(operation, region = %self.region, %failure, "call to AWS failed");
+        }
+        result
+    }
+}
+
+/// An SDK error in the operator's words.
+fn failure<E>(operation: &'static str, error: &SdkError<E, Response>) -> Failure
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => match context.err().code() {
+            Some(code) => Failure::answered(operation, code, context.err().message().unwrap_or_default()),
+            None => {
+                let status = context.raw().status().as_u16();
+                let code = if status < 500 { "AccessDenied" } else { "InternalError" };
+                Failure { code: None, ..Failure::answered(operation, code, &format!("HTTP status {status}")) }
+            }
+        },
+        SdkError::TimeoutError(_) => Failure::unanswered(operation, "AWS did not answer in time"),
+        SdkError::ResponseError(_) => {
+            Failure::unanswered(operation, "the answer of AWS was cut off or could not be read")
+        }
+        other => {
+            let text = DisplayErrorContext(other).to_string();
+            let cause: String = text.split(" (").next().unwrap_or(&text).chars().take(300).collect();
+            if text.to_ascii_lowercase().contains("credential") {
+                let message = format!("no AWS credentials could be loaded: {cause}");
+                return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };
+            }
+            Failure::unanswered(operation, format!("AWS could not be reached: {cause}"))
+        }
+    }
+}
+
+/// The principals among `texts`. What cannot be read is not managed: it is neither given nor taken.
+fn principals<'a>(target: &str, texts: impl Iterator<Item = &'a str>) -> BTreeSet<Principal> {
+    texts
+        .filter_map(|text| {
+            text.parse()
+                .inspect_err(|error| tracing::warn!(target, %error, "AWS lists a permission of an unknown kind"))
+                .ok()
+        })
+        .collect()
+}
+
+fn launch_permission(principal: &Principal) -> LaunchPermission {
+    let builder = LaunchPermission::builder();
+    match principal {
+        Principal::Account(account) => builder.user_id(account.to_string()),
+        Principal::Organization(arn) => builder.organization_arn(arn.as_str()),
+        Principal::OrganizationalUnit(arn) => builder.organizational_unit_arn(arn.as_str()),
+        Principal::Everyone => builder.group(PermissionGroup::All),
+    }
+    .build()
+}
+
+/// An image of `DescribeImages`, if it has an id that can be read.
+fn image(image: &SdkImage) -> Option<Image> {
+    let disks = || image.block_device_mappings().iter().filter_map(|mapping| mapping.ebs());
+    Some(Image {
+        id: image.image_id()?.parse().ok()?,
+        name: image.name().map(ToOwned::to_owned),
+        owner: image.owner_id().and_then(|owner| owner.parse().ok()),
+        state: image.state().map_or("unknown", |state| state.as_str()).to_owned(),
+        public: image.public().unwrap_or_default(),
+        encrypted: disks().any(|disk| disk.encrypted().unwrap_or_default()),
+        has_product_code: !image.product_codes().is_empty(),
+        snapshots: disks().filter_map(|disk| disk.snapshot_id()?.parse().ok()).collect(),
+    })
+}

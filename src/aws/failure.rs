@@ -1,0 +1,196 @@
+//! What can go wrong with a call to AWS, in the operator's words.
+//!
+//! Pure: knows AWS's error codes (aws.md section 1.1) and nothing of the SDK. Everything that decides by an error decides by
+//! [`Class`]; the texts are for people.
+
+use std::fmt;
+
+use strum::IntoStaticStr;
+
+use crate::api::Reason;
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub class: Class,
+    /// The call, such as `ModifyImageAttribute`.
+    pub operation: &'static str,
+    /// AWS's error code, when AWS answered with one.
+    pub code: Option<String>,
+    /// AWS's message, without anything that differs from call to call.
+    pub message: String,
+}
+
+/// The kinds of failure that the operator treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+pub enum Class {
+    /// The image or snapshot does not exist, or is not this account's.
+    NotFound,
+    /// The image is deregistered, or not in a state in which its attributes can be changed.
+    NotUsable,
+    /// The image belongs to another account.
+    NotOwner,
+    /// The credentials or IAM deny the call.
+    AccessDenied,
+    /// A principal that the call names was refused; nothing of the call took effect.
+    PrincipalRefused,
+    /// Public sharing was refused; nothing of the call took effect.
+    PublicRefused,
+    /// The image has a snapshot encrypted with `aws/ebs`; nothing of the call took effect.
+    DefaultKey,
+    /// A quota is used up; nothing of the call took effect.
+    Quota,
+    /// Too many requests.
+    Throttled,
+    /// No answer, or a server error: the call may or may not have taken effect.
+    Unavailable,
+    /// AWS said no with a code that the operator does not know; nothing of the call took effect.
+    Other,
+}
+
+impl Class {
+    /// The class of an error code that AWS answered with. `message` is needed where EC2 uses one code for several things.
+    pub fn of(code: &str, message: &str) -> Self {
+        match code {
+            "InvalidAMIID.NotFound"
+            | "InvalidAMIID.Malformed"
+            | "InvalidSnapshot.NotFound"
+            | "InvalidSnapshotID.Malformed" => Self::NotFound,
+            "InvalidAMIID.Unavailable" | "IncorrectState" | "InvalidState" => Self::NotUsable,
+            "AuthFailure" if message.contains("Not authorized for image") => Self::NotOwner,
+            "AuthFailure"
+            | "UnauthorizedOperation"
+            | "AccessDenied"
+            | "AccessDeniedException"
+            | "OptInRequired"
+            | "PendingVerification"
+            | "Blocked"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "RequestExpired"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken" => Self::AccessDenied,
+            "InvalidAMIAttributeItemValue" | "InvalidUserID.Malformed" => Self::PrincipalRefused,
+            "OperationNotPermitted" if message.contains("EBS default key") => Self::DefaultKey,
+            "OperationNotPermitted" => Self::PublicRefused,
+            "InvalidParameter" if message.contains("AWS Managed CMK") => Self::DefaultKey,
+            "ResourceLimitExceeded" if message.contains("public images") => Self::PublicRefused,
+            "ResourceLimitExceeded" | "ResourceCountLimitExceeded" => Self::Quota,
+            "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => Self::Throttled,
+            "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable" | "Unavailable"
+            | "RetryableError" => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether AWS may have carried out a call that failed so.
+    pub fn may_have_taken_effect(self) -> bool {
+        matches!(self, Self::Unavailable)
+    }
+}
+
+impl Failure {
+    /// The failure that an answer of AWS makes.
+    pub fn answered(operation: &'static str, code: &str, message: &str) -> Self {
+        Self { class: Class::of(code, message), operation, code: Some(code.to_owned()), message: stable(message) }
+    }
+
+    /// The failure of a call that got no answer that could be understood.
+    pub fn unanswered(operation: &'static str, message: impl Into<String>) -> Self {
+        Self { class: Class::Unavailable, operation, code: None, message: message.into() }
+    }
+
+    /// The reason that conditions give for it.
+    pub fn reason(&self) -> Reason {
+        match self.class {
+            Class::NotFound if self.code.as_deref().is_some_and(|c| c.starts_with("InvalidSnapshot")) => {
+                Reason::SnapshotNotFound
+            }
+            Class::NotFound => Reason::ImageNotFound,
+            Class::NotUsable => Reason::ImageNotUsable,
+            Class::NotOwner => Reason::NotOwner,
+            Class::AccessDenied => Reason::AccessDenied,
+            Class::PrincipalRefused => Reason::PrincipalRefused,
+            Class::PublicRefused if self.code.as_deref() == Some("ResourceLimitExceeded") => Reason::QuotaExceeded,
+            Class::PublicRefused => Reason::PublicSharingBlocked,
+            Class::DefaultKey => Reason::DefaultKmsKeyNotShareable,
+            Class::Quota => Reason::QuotaExceeded,
+            Class::Throttled => Reason::Throttled,
+            Class::Unavailable => Reason::AwsUnavailable,
+            Class::Other => Reason::AwsRefused,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "{} was refused: {code}: {}", self.operation, self.message),
+            None => write!(f, "{} got no answer: {}", self.operation, self.message),
+        }
+    }
+}
+
+/// AWS's text without what differs from call to call: a condition with a request id in it would be written for ever.
+/// (openshift/hypershift#958 and others learned it the hard way.)
+fn stable(message: &str) -> String {
+    // The blob after these words is encrypted afresh in every answer (aws.md section 1.0).
+    let text = message.split("Encoded authorization failure message").next().unwrap_or(message).trim();
+    // "User: arn:aws:sts::…:assumed-role/ROLE/SESSION is not …": the session's name changes with every new credential.
+    let text = match (text.find("assumed-role/"), text.find(" is not authorized")) {
+        (Some(role), Some(end)) if role < end => {
+            let session = text[role..end].rfind('/').map_or(end, |slash| role + slash);
+            format!("{}{}", &text[..session], &text[end..])
+        }
+        _ => text.to_owned(),
+    };
+    text.split_whitespace().filter(|word| !is_request_id(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a word holds a UUID, which is what AWS's request ids are.
+fn is_request_id(word: &str) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let groups: Vec<&str> = word.split('-').collect();
+    groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_denials_that_differ_only_in_session_blob_and_request_id_read_the_same() {
+        let denial = |session: &str, id: &str, blob: &str| {
+            let text = format!(
+                "You are not authorized to perform this operation. User: arn:aws:sts::111122223333:assumed-role/amishare/{session} \
+                 is not authorized to perform: ec2:ModifyImageAttribute (request {id}) because no identity-based policy \
+                 allows it. Encoded authorization failure message: {blob}"
+            );
+            Failure::answered("ModifyImageAttribute", "UnauthorizedOperation", &text)
+        };
+        let first = denial("1700000001", "59dbff89-35bd-4eac-99ed-be587ed81825", "q1w2");
+        let second = denial("1700000002", "60bc441d-fa2c-494d-b155-5d6a3fe81825", "e3r4");
+        assert_eq!(first, second);
+        assert!(first.message.contains("assumed-role/amishare is not authorized to perform: ec2:ModifyImageAttribute"));
+        assert!(!first.message.contains("Encoded"), "{}", first.message);
+    }
+
+    #[test]
+    fn one_code_for_several_things_is_told_apart_by_its_text() {
+        assert_eq!(Class::of("AuthFailure", "Not authorized for image:ami-1"), Class::NotOwner);
+        assert_eq!(Class::of("AuthFailure", "AWS was not able to validate the credentials"), Class::AccessDenied);
+        assert_eq!(
+            Class::of("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared"),
+            Class::DefaultKey
+        );
+        assert_eq!(
+            Class::of("ResourceLimitExceeded", "You have reached your quota of 5 for the number of public images"),
+            Class::PublicRefused
+        );
+    }
+}

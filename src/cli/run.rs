@@ -1,0 +1,147 @@
+//! `amishare run`: the operator's process.
+
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::Interval,
+    aws::Aws,
+    runtime::{
+        clock::Clock,
+        health::{self, Readiness},
+        metrics::Metrics,
+        runner::{Limits, Queue, Runner},
+        shutdown,
+        telemetry::{self, LogFormat},
+    },
+    share::{controller, plan::Policy, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
+};
+
+/// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
+///
+/// AWS credentials, endpoints and proxies are configured as for every AWS tool: `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`,
+/// `AWS_ENDPOINT_URL`, IRSA and EKS Pod Identity. The cluster is the one that the pod runs in, or that of `KUBECONFIG`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Namespaces to watch, separated by commas; all of them if there are none. All AmiShares of an image must be in
+    /// watched namespaces: whoever only an unwatched one lists is removed by an authoritative one.
+    #[arg(long = "namespaces", env = "AMISHARE_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+
+    /// Allow images to be made public, by AmiShares with shareWith.public.
+    #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING")]
+    pub allow_public_sharing: bool,
+
+    /// With how many accounts, organizations and organizational units AWS lets one image be shared. 1000 unless AWS has
+    /// raised the quota for the account.
+    #[arg(long, env = "AMISHARE_LAUNCH_PERMISSION_QUOTA", default_value_t = 1000, value_name = "NUMBER")]
+    pub launch_permission_quota: usize,
+
+    /// How long an account or organization that AWS refused is left alone before it is tried again.
+    #[arg(long, env = "AMISHARE_REFUSED_RETRY", default_value = "1h", value_name = "DURATION")]
+    pub refused_retry: Interval,
+
+    /// How many images are worked on at once.
+    #[arg(long, env = "AMISHARE_CONCURRENCY", default_value = "256", value_name = "NUMBER")]
+    pub concurrency: NonZeroUsize,
+
+    /// How long the work on one image may take.
+    #[arg(long, env = "AMISHARE_RECONCILE_DEADLINE", default_value = "5m", value_name = "DURATION")]
+    pub reconcile_deadline: Interval,
+
+    /// How long work under way gets to finish when the process is asked to stop.
+    #[arg(long, env = "AMISHARE_SHUTDOWN_GRACE", default_value = "20s", value_name = "DURATION")]
+    pub shutdown_grace: Interval,
+
+    /// Where /healthz and /readyz are served.
+    #[arg(long, env = "AMISHARE_HEALTH_ADDRESS", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    pub health_address: SocketAddr,
+
+    /// Where /metrics is served, for Prometheus. May be the same as the health address.
+    #[arg(long, env = "AMISHARE_METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub metrics_address: SocketAddr,
+
+    /// How log lines look.
+    #[arg(long, env = "AMISHARE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, or directives such as info,amishare=debug.
+    #[arg(long, env = "AMISHARE_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Runs the operator until a signal.
+pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
+    telemetry::start(args.log_format, &args.log).with_context(|| format!("--log {:?} cannot be read", args.log))?;
+    let stop = shutdown::on_signal().context("cannot listen for signals")?;
+    let client = Client::try_default()
+        .await
+        .context("no Kubernetes cluster: run in a pod with a service account, or set KUBECONFIG")?;
+    let metrics = Arc::new(Metrics::new());
+    let readiness = Readiness::default();
+    let mut listeners = vec![listen(args.health_address).await?];
+    if args.metrics_address != args.health_address {
+        listeners.push(listen(args.metrics_address).await?);
+    }
+    for listener in listeners {
+        let (readiness, metrics, stop) = (readiness.clone(), Arc::clone(&metrics), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = health::serve(listener, readiness, metrics, stop.clone()).await {
+                tracing::error!(%error, "probes and metrics can no longer be served; stopping");
+                stop.cancel();
+            }
+        });
+    }
+    let aws = Arc::new(Aws::from_environment(Arc::clone(&metrics)).await);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
+    operate(&args, client, aws, metrics, readiness, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: another process may; set --health-address and --metrics-address")
+    })
+}
+
+/// Runs the controllers until `stop`, with everything that the process has set up.
+pub async fn operate(
+    args: &RunArgs,
+    client: Client,
+    aws: Arc<Aws>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
+    let (queue, requests) = Queue::new();
+    let (shares, clock) = (Shares::default(), Clock::wall());
+    let writer = Writer { client: client.clone(), shares: shares.clone(), metrics: Arc::clone(&metrics), clock };
+    let reconciler = Arc::new(Reconciler {
+        aws,
+        shares,
+        writer,
+        policy: Policy {
+            allow_public: args.allow_public_sharing,
+            launch_permission_quota: args.launch_permission_quota,
+        },
+        clock,
+        metrics: Arc::clone(&metrics),
+        queue,
+        refused: Refused::default(),
+        refused_retry: args.refused_retry.as_duration(),
+    });
+    let limits = Limits {
+        concurrency: args.concurrency.get(),
+        deadline: args.reconcile_deadline.as_duration().max(Duration::from_secs(1)),
+        grace: args.shutdown_grace.as_duration(),
+    };
+    let namespaces: BTreeSet<String> = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
+    let runner = Runner { name: controller::NAME, limits, metrics };
+    controller::run(client, &namespaces, reconciler, requests, runner, readiness, stop).await;
+}

@@ -1,0 +1,89 @@
+//! Probes and metrics over HTTP.
+//!
+//! `/healthz` answers as long as the process does; `/readyz` names what it still waits for; `/metrics` is for Prometheus.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+
+/// What the process waits for before it is ready, by who waits.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<RwLock<BTreeMap<String, String>>>);
+
+impl Readiness {
+    /// `who` waits for `what`.
+    pub fn waits(&self, who: impl Into<String>, what: impl Into<String>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(who.into(), what.into());
+    }
+
+    /// `who` waits no more.
+    pub fn ready(&self, who: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// What is still waited for, a line each; nothing when the process is ready.
+    pub fn missing(&self) -> Vec<String> {
+        let waiting = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().map(|(who, what)| format!("{who}: waiting for {what}")).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    readiness: Readiness,
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves the probes and the metrics until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let shared = Shared { readiness, stop: stop.clone(), metrics };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(shared);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let mut missing = shared.readiness.missing();
+    if shared.stop.is_cancelled() {
+        missing.push("operator: stopping".into());
+    }
+    if missing.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("\n"))).into_response()
+}
+
+async fn metrics_text(State(shared): State<Shared>) -> Response {
+    match shared.metrics.render() {
+        Ok(text) => {
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,307 @@
+//! Prometheus metrics. Names follow controller-runtime's, under the prefix `amishare_`.
+//!
+//! Labels are closed vocabularies, except for object names on the condition gauges. No label ever holds an account id.
+
+use std::{sync::PoisonError, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::api::Region;
+
+/// From a reconcile that finds nothing to do to one that waits for AWS.
+const RECONCILE_SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const REQUEST_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// How a reconcile ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is as it should be.
+    Success,
+    /// Something is under way.
+    Requeue,
+    /// It failed and is tried again.
+    Error,
+    /// Nothing will get better before somebody changes something.
+    Terminal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconcile {
+    controller: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileError {
+    controller: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AwsRequest {
+    service: &'static str,
+    operation: &'static str,
+    region: String,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AwsOperation {
+    service: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KubeRequest {
+    verb: &'static str,
+    resource: &'static str,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Condition {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    r#type: String,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Object {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconcile, Counter>,
+    reconcile_errors: Family<ReconcileError, Counter>,
+    reconcile_panics: Family<Controller, Counter>,
+    reconcile_duration: Histograms<Controller>,
+    active_workers: Family<Controller, Gauge>,
+    max_concurrent: Family<Controller, Gauge>,
+    in_backoff: Family<Controller, Gauge>,
+    aws_requests: Family<AwsRequest, Counter>,
+    aws_request_duration: Histograms<AwsOperation>,
+    aws_throttled: Family<AwsOperation, Counter>,
+    kube_requests: Family<KubeRequest, Counter>,
+    drift_corrected: Counter,
+    conditions: Family<Condition, Gauge>,
+    suspended: Family<Object, Gauge>,
+    // Families hand out gauges on demand; to drop those of an object, its condition types have to be known.
+    condition_types: std::sync::Mutex<std::collections::BTreeSet<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One of the four results as its label.
+fn label(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::Requeue => "requeue",
+        Outcome::Error => "error",
+        Outcome::Terminal => "terminal",
+    }
+}
+
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+impl Metrics {
+    /// Metrics that all stand at nothing.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("amishare"),
+            reconciles: Family::default(),
+            reconcile_errors: Family::default(),
+            reconcile_panics: Family::default(),
+            reconcile_duration: Family::new_with_constructor(|| Histogram::new(RECONCILE_SECONDS)),
+            active_workers: Family::default(),
+            max_concurrent: Family::default(),
+            in_backoff: Family::default(),
+            aws_requests: Family::default(),
+            aws_request_duration: Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
+            aws_throttled: Family::default(),
+            kube_requests: Family::default(),
+            drift_corrected: Counter::default(),
+            conditions: Family::default(),
+            suspended: Family::default(),
+            condition_types: std::sync::Mutex::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        // The library appends `_total` to counters by itself.
+        let Self { registry: r, .. } = self;
+        r.register("reconcile", "Reconciles by result", self.reconciles.clone());
+        r.register("reconcile_errors", "Failed reconciles by reason", self.reconcile_errors.clone());
+        r.register("reconcile_panics", "Reconciles that panicked", self.reconcile_panics.clone());
+        r.register("reconcile_duration_seconds", "How long reconciles take", self.reconcile_duration.clone());
+        r.register("active_workers", "Reconciles under way", self.active_workers.clone());
+        r.register("max_concurrent_reconciles", "How many reconciles may be under way", self.max_concurrent.clone());
+        r.register("objects_in_backoff", "Images whose last reconcile failed", self.in_backoff.clone());
+        r.register("aws_requests", "Calls to AWS by answer", self.aws_requests.clone());
+        r.register("aws_request_duration_seconds", "How long calls to AWS take", self.aws_request_duration.clone());
+        r.register("aws_throttled", "Calls that AWS answered with too many requests", self.aws_throttled.clone());
+        r.register("kube_requests", "Writes to the Kubernetes API by answer", self.kube_requests.clone());
+        r.register(
+            "drift_corrected",
+            "Permissions put right that somebody else had changed",
+            self.drift_corrected.clone(),
+        );
+        r.register("status_condition", "Conditions: 1 for the status that each one has", self.conditions.clone());
+        r.register("suspended", "1 for an object that is suspended", self.suspended.clone());
+        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    /// The metrics in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Never in practice: formatting into a string does not fail.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, controller: &'static str, outcome: Outcome, took: Duration) {
+        self.reconciles.get_or_create(&Reconcile { controller, result: label(outcome) }).inc();
+        self.reconcile_duration.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
+    }
+
+    /// A reconcile failed.
+    pub fn reconcile_failed(&self, controller: &'static str, reason: &'static str, panicked: bool) {
+        self.reconcile_errors.get_or_create(&ReconcileError { controller, reason }).inc();
+        if panicked {
+            self.reconcile_panics.get_or_create(&Controller { controller }).inc();
+        }
+    }
+
+    /// How many reconciles are under way.
+    pub fn workers(&self, controller: &'static str, active: usize) {
+        self.active_workers.get_or_create(&Controller { controller }).set(number(active));
+    }
+
+    /// How many reconciles may be under way.
+    pub fn concurrency(&self, controller: &'static str, limit: usize) {
+        self.max_concurrent.get_or_create(&Controller { controller }).set(number(limit));
+    }
+
+    /// How many keys are waiting after a failure.
+    pub fn in_backoff(&self, controller: &'static str, failing: usize) {
+        self.in_backoff.get_or_create(&Controller { controller }).set(number(failing));
+    }
+
+    /// EC2 was called.
+    pub fn aws_request(&self, operation: &'static str, region: &Region, code: &str, took: Duration) {
+        let (service, region, code) = ("ec2", region.to_string(), code.to_owned());
+        if matches!(code.as_str(), "RequestLimitExceeded" | "Throttling" | "ThrottlingException") {
+            self.aws_throttled.get_or_create(&AwsOperation { service, operation }).inc();
+        }
+        self.aws_requests.get_or_create(&AwsRequest { service, operation, region, code }).inc();
+        self.aws_request_duration.get_or_create(&AwsOperation { service, operation }).observe(took.as_secs_f64());
+    }
+
+    /// The Kubernetes API was written to.
+    pub fn kube_request(&self, verb: &'static str, resource: &'static str, code: u16) {
+        self.kube_requests.get_or_create(&KubeRequest { verb, resource, code: code.to_string() }).inc();
+    }
+
+    /// Permissions were put right.
+    pub fn drift_corrected(&self, permissions: usize) {
+        self.drift_corrected.inc_by(u64::try_from(permissions).unwrap_or(u64::MAX));
+    }
+
+    /// What an object's conditions are.
+    pub fn conditions<'a>(
+        &self,
+        kind: &'static str,
+        (namespace, name): (&str, &str),
+        conditions: impl Iterator<Item = (&'a str, &'a str)>,
+        suspended: bool,
+    ) {
+        self.forget(kind, (namespace, name));
+        let mut types = self.condition_types.lock().unwrap_or_else(PoisonError::into_inner);
+        for (r#type, current) in conditions {
+            types.insert(r#type.to_owned());
+            for status in STATUSES {
+                let labels =
+                    Condition { kind, namespace: namespace.into(), name: name.into(), r#type: r#type.into(), status };
+                self.conditions.get_or_create(&labels).set(i64::from(status == current));
+            }
+        }
+        let object = Object { kind, namespace: namespace.into(), name: name.into() };
+        self.suspended.get_or_create(&object).set(i64::from(suspended));
+    }
+
+    /// An object is no more.
+    pub fn forget(&self, kind: &'static str, (namespace, name): (&str, &str)) {
+        let types = self.condition_types.lock().unwrap_or_else(PoisonError::into_inner);
+        for r#type in types.iter() {
+            for status in STATUSES {
+                let (namespace, name, r#type) = (namespace.into(), name.into(), r#type.clone());
+                self.conditions.remove(&Condition { kind, namespace, name, r#type, status });
+            }
+        }
+        self.suspended.remove(&Object { kind, namespace: namespace.into(), name: name.into() });
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_an_object_go_with_it() {
+        let metrics = Metrics::new();
+        metrics.conditions("AmiShare", ("ns", "a"), [("Ready", "True")].into_iter(), false);
+        metrics.conditions("AmiShare", ("ns", "b"), [("Ready", "False")].into_iter(), true);
+        metrics.forget("AmiShare", ("ns", "a"));
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("name=\"a\""), "{text}");
+        assert!(text.contains(
+            "amishare_status_condition{kind=\"AmiShare\",namespace=\"ns\",name=\"b\",type=\"Ready\",status=\"False\"} 1"
+        ), "{text}");
+    }
+
+    #[test]
+    fn counters_have_the_names_that_dashboards_use() {
+        let metrics = Metrics::new();
+        metrics.reconciled("amishare", Outcome::Success, Duration::from_millis(3));
+        metrics.aws_request("DescribeImages", &"us-east-1".parse().unwrap(), "RequestLimitExceeded", Duration::ZERO);
+        let text = metrics.render().unwrap();
+        for series in [
+            "amishare_reconcile_total{controller=\"amishare\",result=\"success\"} 1",
+            "amishare_reconcile_duration_seconds_count{controller=\"amishare\"} 1",
+            "amishare_aws_throttled_total{service=\"ec2\",operation=\"DescribeImages\"} 1",
+            "amishare_build_info{version=",
+        ] {
+            assert!(text.contains(series), "{series} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The work queue: one place where every controller gets its deadline, panic fence, backoff and metrics.
+//!
+//! Work is keyed. A key that is asked for several times before its turn is worked on once, at the earliest of those times; work
+//! on one key is never concurrent with itself; a panic or a hang ends that one piece of work and nothing else.
+
+use std::{
+    any::Any, collections::HashSet, fmt::Display, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::pin,
+    sync::Arc, time::Duration,
+};
+
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+};
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backoff::Backoff,
+    metrics::{Metrics, Outcome},
+};
+
+/// What is to happen after a piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before somebody asks.
+    Rest,
+    /// The same again after this time: everything is as it should be.
+    After(Duration),
+    /// The same again after this time: something is under way.
+    Soon(Duration),
+    /// The same again after this time, although nothing will get better by itself.
+    Stalled(Duration),
+}
+
+/// Why a piece of work failed.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// One word for metrics.
+    pub reason: &'static str,
+    /// In words, for the log.
+    pub message: String,
+    /// When to try again, where the backoff's answer would be wrong: after a conflict, say.
+    pub retry: Option<Duration>,
+}
+
+/// Where work is asked for.
+#[derive(Debug)]
+pub struct Queue<K> {
+    requests: UnboundedSender<ScheduleRequest<K>>,
+}
+
+impl<K> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self { requests: self.requests.clone() }
+    }
+}
+
+/// The other end of a [`Queue`].
+#[derive(Debug)]
+pub struct Requests<K>(UnboundedReceiver<ScheduleRequest<K>>);
+
+impl<K> Queue<K> {
+    /// A queue, and its other end for [`Runner::run`].
+    pub fn new() -> (Self, Requests<K>) {
+        let (requests, receiver) = unbounded();
+        (Self { requests }, Requests(receiver))
+    }
+
+    /// Asks for work on `key` after some time.
+    pub fn ask(&self, key: K, after: Duration) {
+        // Fails only once the runner has stopped, and then there is no more work.
+        let _ = self.requests.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + after });
+    }
+}
+
+/// The limits of a runner.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many pieces of work are under way at once.
+    pub concurrency: usize,
+    /// How long one may take.
+    pub deadline: Duration,
+    /// How long those under way get to finish when the process stops.
+    pub grace: Duration,
+}
+
+/// Runs pieces of work.
+#[derive(Debug)]
+pub struct Runner {
+    /// The controller's name, for metrics and logs.
+    pub name: &'static str,
+    /// Its limits.
+    pub limits: Limits,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Runner {
+    /// Works on whatever is asked for, until `stop`; then lets what is under way finish.
+    pub async fn run<K, F, Fut>(self, queue: Queue<K>, requests: Requests<K>, stop: CancellationToken, work: F)
+    where
+        K: Hash + Eq + Clone + Display + Send + 'static,
+        F: Fn(K) -> Fut,
+        Fut: Future<Output = Result<Next, Failed>> + Send + 'static,
+    {
+        let Self { name, limits, metrics } = self;
+        metrics.concurrency(name, limits.concurrency);
+        let mut scheduled = pin!(scheduler(requests.0));
+        let mut active: HashSet<K> = HashSet::new();
+        let mut running = JoinSet::new();
+        let mut backoff = Backoff::default();
+        loop {
+            let mut ready = scheduled.as_mut().hold_unless(|key| !active.contains(key));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(finished) = running.join_next(), if !running.is_empty() => {
+                    let Ok((key, result, took)) = finished else { continue };
+                    active.remove(&key);
+                    metrics.workers(name, active.len());
+                    let next = settle(name, &metrics, &mut backoff, &key, result, took);
+                    if let Some(after) = next {
+                        queue.ask(key, after);
+                    }
+                }
+                Some(key) = ready.next(), if running.len() < limits.concurrency => {
+                    active.insert(key.clone());
+                    metrics.workers(name, active.len());
+                    running.spawn(fenced(key.clone(), work(key), limits.deadline));
+                }
+                else => break,
+            }
+        }
+        let drained = tokio::time::timeout(limits.grace, async { while running.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!(
+                controller = name,
+                left = running.len(),
+                "stopping with work under way; the next start completes it"
+            );
+        }
+    }
+}
+
+/// One piece of work behind its fence.
+async fn fenced<K>(
+    key: K,
+    work: impl Future<Output = Result<Next, Failed>>,
+    deadline: Duration,
+) -> (K, Result<Next, Failed>, Duration) {
+    let started = Instant::now();
+    let result = match tokio::time::timeout(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(Failed { reason: PANIC, message: panic_text(panic.as_ref()), retry: None }),
+        Err(_) => {
+            let message = format!("not done after {} s", deadline.as_secs());
+            Err(Failed { reason: "Deadline", message, retry: None })
+        }
+    };
+    (key, result, started.elapsed())
+}
+
+const PANIC: &str = "Panic";
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a bug in the operator: {}", text.as_deref().unwrap_or("it panicked"))
+}
+
+/// Counts a finished piece of work, and says when the key is to be worked on again.
+fn settle<K: Hash + Eq + Clone + Display>(
+    name: &'static str,
+    metrics: &Metrics,
+    backoff: &mut Backoff<K>,
+    key: &K,
+    result: Result<Next, Failed>,
+    took: Duration,
+) -> Option<Duration> {
+    let (outcome, again) = match result {
+        Ok(next) => {
+            backoff.succeeded(key);
+            match next {
+                Next::Rest => (Outcome::Success, None),
+                Next::After(after) => (Outcome::Success, Some(after)),
+                Next::Soon(after) => (Outcome::Requeue, Some(after)),
+                Next::Stalled(after) => (Outcome::Terminal, Some(after)),
+            }
+        }
+        Err(Failed { reason, message, retry: Some(after) }) => {
+            tracing::debug!(controller = name, %key, reason, message, ?after, "tried again");
+            (Outcome::Requeue, Some(after))
+        }
+        Err(Failed { reason, message, retry: None }) => {
+            let after = backoff.failed(key.clone(), Instant::now(), rand::random());
+            metrics.reconcile_failed(name, reason, reason == PANIC);
+            if reason == PANIC {
+                tracing::error!(controller = name, %key, message, ?after, "panicked");
+            } else {
+                tracing::warn!(controller = name, %key, reason, message, ?after, "failed; tried again later");
+            }
+            (Outcome::Error, Some(after))
+        }
+    };
+    metrics.reconciled(name, outcome, took);
+    metrics.in_backoff(name, backoff.len());
+    again
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn runner(concurrency: usize) -> Runner {
+        let limits = Limits { concurrency, deadline: Duration::from_secs(5), grace: Duration::from_secs(1) };
+        Runner { name: "test", limits, metrics: Arc::new(Metrics::new()) }
+    }
+
+    #[tokio::test]
+    async fn a_panic_and_a_hang_hold_back_nobody_else() {
+        let (queue, requests) = Queue::new();
+        let (stop, done) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        for key in ["panics", "hangs", "works"] {
+            queue.ask(key, Duration::ZERO);
+        }
+        let finished = Arc::clone(&done);
+        let token = stop.clone();
+        let work = move |key: &'static str| {
+            let (done, stop) = (Arc::clone(&done), stop.clone());
+            async move {
+                match key {
+                    "panics" => panic!("on purpose"),
+                    "hangs" => std::future::pending().await,
+                    _ => {
+                        done.fetch_add(1, Ordering::Relaxed);
+                        stop.cancel();
+                        Ok(Next::Rest)
+                    }
+                }
+            }
+        };
+        runner(3).run(queue, requests, token, work).await;
+        assert_eq!(finished.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn work_on_one_key_is_never_concurrent_with_itself_and_is_not_lost() {
+        let (queue, requests) = Queue::new();
+        let (stop, runs, at_once) =
+            (CancellationToken::new(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        queue.ask("key", Duration::ZERO);
+        let (again, counted, token) = (queue.clone(), Arc::clone(&runs), stop.clone());
+        let work = move |key: &'static str| {
+            let (again, runs, at_once, stop) = (again.clone(), Arc::clone(&runs), Arc::clone(&at_once), stop.clone());
+            async move {
+                assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0);
+                if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                    (0..5).for_each(|_| again.ask(key, Duration::ZERO));
+                    for _ in 0..20 {
+                        tokio::task::yield_now().await;
+                    }
+                } else {
+                    stop.cancel();
+                }
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                Ok(Next::Rest)
+            }
+        };
+        runner(8).run(queue, requests, token, work).await;
+        assert_eq!(counted.load(Ordering::SeqCst), 2, "five requests during the first run are one second run");
+    }
+}

@@ -1,0 +1,193 @@
+//! Claims: what each object says about one image.
+//!
+//! Pure: `now` is an argument. The image is what is reconciled with AWS, not the object; every AmiShare that names an image, or
+//! has given something on it, is a claim on it (docs/design: claims).
+
+use std::{collections::BTreeSet, fmt};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::granted::Granted;
+use crate::api::{
+    ABANDON, AmiShare, ImageId, ImageRef, ON_DELETE, Principal,
+    ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, GrantedOnImage, ShareMode},
+    stored::{Content, Stored},
+};
+
+/// The namespace and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of a namespaced object.
+    pub fn of(object: &impl Resource) -> Self {
+        Self { namespace: object.meta().namespace.clone().unwrap_or_default(), name: object.name_any() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a claim may do to the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Gives what it lists, and has whoever no claim lists removed.
+    Authoritative,
+    /// Gives what it lists, and takes back what it gave.
+    Additive,
+    /// Changes nothing, and protects whom it lists.
+    Observing,
+    /// Is not acted on, and protects whom it lists.
+    Suspended,
+    /// Cannot be read, and protects whomever it can be seen to list.
+    Unreadable,
+    /// Is being deleted or has moved to another image, and takes back what it gave.
+    Leaving,
+    /// Is being deleted or has moved to another image, and leaves AWS as it is.
+    LeavingAsItIs,
+}
+
+impl Standing {
+    /// Whether the claim gives and takes now.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Authoritative | Self::Additive)
+    }
+
+    /// Whether the claim's object is on its way off the image.
+    pub fn leaves(self) -> bool {
+        matches!(self, Self::Leaving | Self::LeavingAsItIs)
+    }
+}
+
+/// What one object says about one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The object.
+    pub key: ObjectKey,
+    /// What it may do.
+    pub standing: Standing,
+    /// Who it lists. Empty when the claim leaves or has expired.
+    pub lists: BTreeSet<Principal>,
+    /// Who it lists for createVolumePermission, when it asks for any.
+    pub lists_for_volumes: Option<BTreeSet<Principal>>,
+    /// What it has given on the image.
+    pub granted: Granted,
+    /// Whether its time is over.
+    pub expired: bool,
+}
+
+impl Claim {
+    /// What `object` says about `image` at `now`, if anything.
+    pub fn on(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
+        match &object.content {
+            Content::Share(share) => Self::of_share(image, share, now),
+            Content::Unreadable(unreadable) => {
+                let granted = Granted::on(&image.id, &unreadable.status.granted);
+                let names_it = unreadable.image.as_ref() == Some(image);
+                if !names_it && granted.is_empty() {
+                    return None;
+                }
+                let deleting = object.metadata.deletion_timestamp.is_some();
+                let standing = match leaving(object) {
+                    Some(standing) if deleting => standing,
+                    _ if deleting => Standing::Leaving,
+                    _ => Standing::Unreadable,
+                };
+                let lists: BTreeSet<Principal> = if deleting || !names_it {
+                    BTreeSet::new()
+                } else {
+                    unreadable.principals.iter().chain(&granted.launch).cloned().collect()
+                };
+                let key = ObjectKey::of(object);
+                // It may list them for its snapshots too: that much cannot be told, and to protect is the safe guess.
+                let lists_for_volumes = Some(lists.clone());
+                Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false })
+            }
+        }
+    }
+
+    fn of_share(image: &ImageRef, share: &AmiShare, now: Timestamp) -> Option<Self> {
+        // Every field by name: one that is added to the spec does not compile until it has an effect here or beside it.
+        let AmiShareSpec {
+            region,
+            image: selector,
+            share_with,
+            create_volume_permission,
+            mode,
+            deletion_policy,
+            expires_at,
+            interval: _, // when to look again: controller
+            suspend,
+        } = &share.spec;
+        let records = share.status.as_ref().map_or(&[][..], |s| &s.granted);
+        let granted = Granted::on(&image.id, records);
+        let names_it = *region == image.region && selector.id.as_ref() == Some(&image.id);
+        if !names_it && (*region != image.region || granted.is_empty()) {
+            return None;
+        }
+        let deleting = share.meta().deletion_timestamp.is_some();
+        let standing = if deleting {
+            match (mode, deletion_policy) {
+                _ if leaving(share) == Some(Standing::LeavingAsItIs) => Standing::LeavingAsItIs,
+                (ShareMode::Observe, _) | (_, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
+                (_, DeletionPolicy::Revoke) => Standing::Leaving,
+            }
+        } else if *suspend {
+            Standing::Suspended
+        } else {
+            match (mode, names_it, deletion_policy) {
+                (ShareMode::Observe, _, _) => Standing::Observing,
+                (ShareMode::Authoritative, true, _) => Standing::Authoritative,
+                (ShareMode::Additive, true, _) => Standing::Additive,
+                (_, false, DeletionPolicy::Revoke) => Standing::Leaving,
+                (_, false, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
+            }
+        };
+        // Whoever suspends a share wants it left as it is, its end included.
+        let expired = names_it && !deleting && !*suspend && expires_at.as_ref().is_some_and(|end| end.0 <= now);
+        let lists = if !names_it || standing.leaves() || expired { BTreeSet::new() } else { share_with.principals() };
+        let lists_for_volumes = (*create_volume_permission == CreateVolumePermission::Accounts)
+            .then(|| lists.iter().filter(|p| matches!(p, Principal::Account(_))).cloned().collect());
+        Some(Self { key: ObjectKey::of(share), standing, lists, lists_for_volumes, granted, expired })
+    }
+
+    /// Whether AWS has to be looked at for this claim.
+    pub fn needs_aws(&self) -> bool {
+        match self.standing {
+            Standing::Authoritative | Standing::Additive | Standing::Observing => true,
+            Standing::Leaving => !self.granted.is_empty(),
+            Standing::Suspended | Standing::Unreadable | Standing::LeavingAsItIs => false,
+        }
+    }
+}
+
+/// The standing that the annotation [`ON_DELETE`] gives an object that leaves.
+fn leaving(object: &impl ResourceExt) -> Option<Standing> {
+    (object.annotations().get(ON_DELETE).map(String::as_str) == Some(ABANDON)).then_some(Standing::LeavingAsItIs)
+}
+
+/// Every image that an object says something about: the one that it names, and those on which it has given something.
+pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
+    let (region, named, granted): (_, Option<&ImageId>, &[GrantedOnImage]) = match &object.content {
+        Content::Share(share) => {
+            let granted = share.status.as_ref().map_or(&[][..], |s| &s.granted);
+            (Some(&share.spec.region), share.spec.image.id.as_ref(), granted)
+        }
+        Content::Unreadable(unreadable) => {
+            let named = unreadable.image.as_ref();
+            (named.map(|i| &i.region), named.map(|i| &i.id), &unreadable.status.granted[..])
+        }
+    };
+    let Some(region) = region else { return BTreeSet::new() };
+    let ids = named.into_iter().chain(granted.iter().map(|g| &g.image_id));
+    ids.map(|id| ImageRef { region: region.clone(), id: id.clone() }).collect()
+}

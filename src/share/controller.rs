@@ -1,0 +1,155 @@
+//! The controller: watches AmiShares and has the images that they concern reconciled.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    reconcile::Reconciler,
+    store::{Effect, Shares, Work},
+};
+use crate::{
+    api::stored::Stored,
+    runtime::{
+        health::Readiness,
+        metrics::Metrics,
+        runner::{Queue, Requests, Runner},
+    },
+};
+
+/// The controller's name in metrics and logs.
+pub const NAME: &str = "amishare";
+
+/// Work that events ask for before every watch has told of all its objects.
+///
+/// Nothing may be done before that: to an authoritative claim, whoever is listed by a claim that is not known yet looks like a
+/// stranger.
+#[derive(Debug)]
+struct Gate {
+    not_listed: BTreeSet<usize>,
+    work: BTreeSet<Work>,
+}
+
+/// Watches objects and hands out work.
+struct Watches {
+    shares: Shares,
+    queue: Queue<Work>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    gate: Mutex<Gate>,
+}
+
+/// Runs the controller until `stop`. It watches `namespaces`, or all of them if there are none.
+pub async fn run(
+    client: Client,
+    namespaces: &BTreeSet<String>,
+    reconciler: Arc<Reconciler>,
+    requests: Requests<Work>,
+    runner: Runner,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let watches = Arc::new(Watches {
+        shares: reconciler.shares.clone(),
+        queue: reconciler.queue.clone(),
+        metrics: Arc::clone(&reconciler.metrics),
+        readiness,
+        gate: Mutex::new(Gate { not_listed: (0..scopes.len()).collect(), work: BTreeSet::new() }),
+    });
+    for scope in &scopes {
+        watches.readiness.waits(who(scope.as_deref()), "the first list of AmiShares");
+    }
+    let watching = tokio_util::task::TaskTracker::new();
+    for (index, scope) in scopes.into_iter().enumerate() {
+        let (watches, client, stop) = (Arc::clone(&watches), client.clone(), stop.clone());
+        watching.spawn(async move {
+            tokio::select! {
+                () = watches.watch(index, scope, client) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+    let queue = reconciler.queue.clone();
+    runner.run(queue, requests, stop, move |work| Arc::clone(&reconciler).work(work)).await;
+    watching.close();
+    watching.wait().await;
+}
+
+fn who(namespace: Option<&str>) -> String {
+    namespace.map_or_else(|| "all namespaces".into(), |namespace| format!("namespace {namespace}"))
+}
+
+impl Watches {
+    async fn watch(&self, index: usize, namespace: Option<String>, client: Client) {
+        let api: Api<Stored> = match &namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let who = who(namespace.as_deref());
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    let listed = matches!(event, watcher::Event::InitDone);
+                    let effect = self.shares.take_in(index, event);
+                    self.act_on(index, effect, listed, &who);
+                }
+                Err(error) => {
+                    let what = explain(&error);
+                    tracing::warn!(watch = who, %error, "cannot watch AmiShares; tried again: {what}");
+                    let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+                    if gate.not_listed.contains(&index) {
+                        self.readiness.waits(&who, what);
+                    }
+                    drop(gate);
+                }
+            }
+        }
+    }
+
+    fn act_on(&self, index: usize, effect: Effect, listed: bool, who: &str) {
+        for key in &effect.gone {
+            self.metrics.forget("AmiShare", (&key.namespace, &key.name));
+        }
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.work.extend(effect.work);
+        if listed && gate.not_listed.remove(&index) {
+            self.readiness.ready(who);
+            tracing::info!(watch = who, "all AmiShares are known");
+        }
+        if gate.not_listed.is_empty() {
+            for work in std::mem::take(&mut gate.work) {
+                self.queue.ask(work, std::time::Duration::ZERO);
+            }
+        }
+    }
+}
+
+/// What is waited for when a watch fails, in words that tell what to do.
+fn explain(error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    };
+    match status.map(|status| status.code) {
+        Some(404) => {
+            "the CustomResourceDefinition amishares.amishare.dev; install it with kubectl apply --server-side -f crds/"
+                .into()
+        }
+        Some(401 | 403) => "permission to list and watch amishares.amishare.dev; bind the operator's role".into(),
+        _ => "the Kubernetes API".into(),
+    }
+}

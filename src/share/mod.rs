@@ -1,0 +1,21 @@
+//! Sharing images: from the claims on an image to the permissions in AWS, and back to the objects' status.
+//!
+//! Data flows one way, and each arrow is a type:
+//! watch → claims → [`observe`] → `Observed` → [`plan`] (pure) → `Plan` → [`apply`] → `Outcome` → [`status`] (pure) → patch.
+
+pub mod apply;
+pub mod claim;
+pub mod controller;
+pub mod granted;
+pub mod narrow;
+pub mod notices;
+pub mod observe;
+pub mod observed;
+pub mod outcome;
+pub mod plan;
+pub mod reconcile;
+pub mod refused;
+pub mod settle;
+pub mod status;
+pub mod store;
+pub mod writer;

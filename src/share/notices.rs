@@ -1,0 +1,103 @@
+//! Notices: what is told as Kubernetes events, when something changed and only then.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+
+use super::{
+    claim::{Claim, Standing},
+    observed::Target,
+    status::View,
+};
+use crate::api::{AmiShareStatus, ConditionType, Principal, Reason, conditions::find, principal::in_words};
+
+/// One event about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// The reason, in the vocabulary of events: `Shared`, `Revoked`, or a reason of the conditions.
+    pub reason: &'static str,
+    /// What was done, as a verb: `Share`, `Revoke`, `Correct`, `Reconcile`.
+    pub action: &'static str,
+    /// In words.
+    pub note: String,
+}
+
+/// What came of the plan, as far as it concerns `claim`.
+pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for change in &view.outcome.done {
+        let permission = change.target.permission();
+        let target = &change.target;
+        let (given, lists) = match target {
+            Target::Image(_) => (Some(&claim.granted.launch), Some(&claim.lists)),
+            Target::Snapshot(id) => (claim.granted.volumes.get(id), claim.lists_for_volumes.as_ref()),
+        };
+        let on_record = |p: &Principal| given.is_some_and(|given| given.contains(p));
+        if claim.standing.writes() {
+            let mine: BTreeSet<&Principal> =
+                change.add.iter().filter(|p| lists.is_some_and(|l| l.contains(*p))).collect();
+            let (again, new): (Vec<&Principal>, Vec<&Principal>) = mine.into_iter().partition(|p| on_record(p));
+            if !new.is_empty() {
+                let note = format!("gave {permission} on {target} to {}", in_words(new));
+                notices.push(Notice { warning: false, reason: "Shared", action: "Share", note });
+            }
+            if !again.is_empty() {
+                let note = format!("gave {permission} on {target} back to {}, who had lost it", in_words(again));
+                notices.push(drift(note));
+            }
+        }
+        let (mine, strange): (Vec<&Principal>, Vec<&Principal>) = change.remove.iter().partition(|p| on_record(p));
+        if !mine.is_empty() {
+            let note = format!("took {permission} on {target} from {}", in_words(mine));
+            notices.push(Notice { warning: false, reason: "Revoked", action: "Revoke", note });
+        }
+        let rogue: Vec<&Principal> = strange.into_iter().filter(|p| !on_any_record(target, p, view)).collect();
+        if claim.standing == Standing::Authoritative && !rogue.is_empty() {
+            let note = format!("took {permission} on {target} from {}, whom no AmiShare lists", in_words(rogue));
+            notices.push(drift(note));
+        }
+    }
+    notices
+}
+
+/// How many principals were put right that somebody else had changed.
+pub fn drift_corrected(view: &View<'_>) -> usize {
+    view.outcome
+        .done
+        .iter()
+        .map(|change| {
+            let recorded = |p: &&Principal| on_any_record(&change.target, p, view);
+            change.add.iter().filter(recorded).count() + change.remove.iter().filter(|p| !recorded(p)).count()
+        })
+        .sum()
+}
+
+fn on_any_record(target: &Target, principal: &Principal, view: &View<'_>) -> bool {
+    view.claims.iter().any(|claim| match target {
+        Target::Image(_) => claim.granted.launch.contains(principal),
+        Target::Snapshot(id) => claim.granted.volumes.get(id).is_some_and(|given| given.contains(principal)),
+    })
+}
+
+fn drift(note: String) -> Notice {
+    Notice { warning: false, reason: Reason::DriftCorrected.as_str(), action: "Correct", note }
+}
+
+/// What the summary newly says: a failure when it begins or changes, and its end.
+pub fn of_summary(old: &AmiShareStatus, new: &AmiShareStatus) -> Option<Notice> {
+    let (before, now) = (find(&old.conditions, ConditionType::Ready), find(&new.conditions, ConditionType::Ready)?);
+    let same = before.is_some_and(|b| (&b.status, &b.reason, &b.message) == (&now.status, &now.reason, &now.message));
+    let recovered = before.is_some_and(|b| b.status == "False");
+    let reason: Reason = now.reason.parse().ok()?;
+    let (warning, action) = match now.status.as_str() {
+        _ if same => return None,
+        "True" if !recovered => return None,
+        "True" => (false, "Reconcile"),
+        "False" => (!matches!(reason, Reason::Progressing | Reason::ImagePending | Reason::Expired), "Reconcile"),
+        _ if reason == Reason::Suspended => (false, "Suspend"),
+        _ => return None,
+    };
+    Some(Notice { warning, reason: reason.as_str(), action, note: now.message.clone() })
+}

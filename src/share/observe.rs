@@ -1,0 +1,120 @@
+//! Observe: looks at an image in AWS.
+//!
+//! Reads only, and decides nothing beyond what is worth reading.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::future::join_all;
+
+use super::{
+    claim::{Claim, Standing},
+    observed::{Image, Observed, Permissions, Sight},
+    plan::Policy,
+};
+use crate::{
+    api::{ImageRef, Principal, Reason, SnapshotId},
+    aws::{
+        Ec2,
+        failure::{Class, Failure},
+    },
+};
+
+/// Looks at `image` as far as `claims` need it.
+///
+/// # Errors
+/// When AWS cannot be asked.
+pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], policy: Policy) -> Result<Observed, Failure> {
+    let (sight, launch) = see(ec2, image).await?;
+    let snapshots = join_all(snapshots_to_read(&sight, claims).into_iter().map(|id| async move {
+        let permissions = match ec2.create_volume_permissions(&id).await {
+            Ok(held) => Permissions::Held(held),
+            Err(failure) if failure.class == Class::NotFound => Permissions::Gone,
+            Err(failure) => Permissions::Unread(failure),
+        };
+        (id, permissions)
+    }));
+    let snapshots = snapshots.await.into_iter().collect();
+
+    let wants_public = policy.allow_public
+        && claims.iter().any(|c| c.lists.contains(&Principal::Everyone))
+        && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
+    // If this cannot be read, AWS's answer to the change itself will tell.
+    let public_blocked = if wants_public { ec2.blocks_public_access().await.ok() } else { None };
+    Ok(Observed { sight, launch, snapshots, public_blocked })
+}
+
+/// The image and its launch permissions.
+async fn see(ec2: &Arc<Ec2>, image: &ImageRef) -> Result<(Sight, Option<BTreeSet<Principal>>), Failure> {
+    let found = ec2.image(&image.id).await?;
+    if let Some(found) = found.as_ref().filter(|found| found.state != "available") {
+        // DisableImage has removed every launch permission for good (aws.md section 1.6).
+        let launch = (found.state == "disabled").then(BTreeSet::new);
+        return Ok((hindered_by_state(found, image), launch));
+    }
+    let hindered = |image, reason, message: String, gone| Sight::Hindered { image, reason, message, gone };
+    let (id, region) = (&image.id, &image.region);
+    match ec2.launch_permissions(id).await {
+        Ok(held) => match found {
+            Some(found) => Ok((Sight::Shareable(found), Some(held))),
+            None => {
+                let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");
+                Ok((hindered(None, Reason::ImagePending, message, false), None))
+            }
+        },
+        Err(failure) => match failure.class {
+            Class::NotOwner => {
+                let owner = found.as_ref().and_then(|found| found.owner);
+                let owner = owner.map_or_else(|| "another account".into(), |owner| format!("account {owner}"));
+                let message = format!(
+                    "{id} in {region} belongs to {owner}, and only its owner can share it; name an image of the operator's \
+                     own account, or run the operator with that account's credentials"
+                );
+                Ok((hindered(found, Reason::NotOwner, message, false), None))
+            }
+            Class::NotUsable => {
+                let message = format!("{id} in {region} has been deregistered; name another image");
+                Ok((hindered(found, Reason::ImageDeregistered, message, true), None))
+            }
+            Class::NotFound => {
+                let message = format!("no image {id} exists in {region}; check the id and the Region");
+                Ok((hindered(None, Reason::ImageNotFound, message, true), None))
+            }
+            _ => Err(failure),
+        },
+    }
+}
+
+/// What a state other than `available` means.
+fn hindered_by_state(found: &Image, image: &ImageRef) -> Sight {
+    let (id, region, state) = (&image.id, &image.region, &found.state);
+    let (reason, message, gone) = match state.as_str() {
+        "pending" => {
+            (Reason::ImagePending, format!("{id} in {region} is pending; it is shared once it is available"), false)
+        }
+        "disabled" => {
+            let message = format!(
+                "{id} in {region} is disabled, which removed all its launch permissions; enable it (aws ec2 enable-image) to \
+                 share it"
+            );
+            (Reason::ImageDisabled, message, true)
+        }
+        "deregistered" => {
+            (Reason::ImageDeregistered, format!("{id} in {region} has been deregistered; name another image"), true)
+        }
+        _ => (Reason::ImageNotUsable, format!("{id} in {region} is in state {state} and cannot be shared"), false),
+    };
+    Sight::Hindered { image: Some(found.clone()), reason, message, gone }
+}
+
+/// The snapshots whose permissions matter: all of the image's when a claim asks for createVolumePermission, and those on which
+/// one has given some.
+fn snapshots_to_read(sight: &Sight, claims: &[Claim]) -> BTreeSet<SnapshotId> {
+    let acting = |c: &&Claim| c.standing.writes() || matches!(c.standing, Standing::Observing | Standing::Leaving);
+    let asked = claims.iter().filter(acting).any(|c| c.lists_for_volumes.is_some());
+    let of_image = match sight {
+        Sight::Shareable(image) if asked => image.snapshots.clone(),
+        _ => BTreeSet::new(),
+    };
+    let given = claims.iter().filter(acting).flat_map(|c| c.granted.volumes.keys().cloned());
+    given.chain(of_image).collect()
+}

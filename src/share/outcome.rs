@@ -1,0 +1,40 @@
+//! What came of a plan.
+//!
+//! Pure data. Status is computed from it, so a thing that was not done cannot be reported as done.
+
+use std::collections::BTreeMap;
+
+use super::{
+    observed::Target,
+    plan::{Change, Refusal},
+};
+use crate::{api::Principal, aws::failure::Failure};
+
+/// The result of every change of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What AWS carried out.
+    pub done: Vec<Change>,
+    /// Whom AWS refused by name, on which target, and why.
+    pub refused: BTreeMap<(Target, Principal), Refusal>,
+    /// What failed as a whole.
+    pub failed: Vec<(Change, Failure)>,
+    /// What was left for the next reconcile, because too many refusals came before it.
+    pub deferred: Vec<Change>,
+}
+
+impl Outcome {
+    /// Whether a principal may hold the permission although the call that gives or takes it failed.
+    pub fn uncertain(&self, target: &Target, principal: &Principal) -> bool {
+        self.failed.iter().any(|(change, failure)| {
+            failure.class.may_have_taken_effect()
+                && &change.target == target
+                && (change.add.contains(principal) || change.remove.contains(principal))
+        })
+    }
+
+    /// The gravest failure that passes by itself, if the reconcile should be tried again soon.
+    pub fn to_retry(&self) -> Option<&Failure> {
+        self.failed.iter().map(|(_, failure)| failure).find(|f| f.reason().passes_by_itself())
+    }
+}

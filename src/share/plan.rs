@@ -1,0 +1,316 @@
+//! The plan: which changes make AWS say what the claims on an image say.
+//!
+//! Pure: no clock, no I/O, no logging. Here, and in `settle` and `narrow` beside it, are the domain's rules about AWS: what can
+//! be given to whom, in which order, in how many calls.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    claim::{Claim, ObjectKey, Standing},
+    granted::Granted,
+    observed::{Image, Observed, Permissions, Sight, Target},
+    settle::{Party, Settlement, settle},
+};
+use crate::api::{Principal, Reason, SnapshotId, principal::in_words};
+
+/// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
+/// greater than 500").
+const MAX_SNAPSHOT_CHANGES: usize = 500;
+
+/// What the operator's own configuration allows and assumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether images may be made public at all.
+    pub allow_public: bool,
+    /// How many entities (accounts, organizations, organizational units) AWS lets one image be shared with.
+    pub launch_permission_quota: usize,
+}
+
+impl Default for Policy {
+    /// Nothing public, and AWS's default quota (aws.md section 2.2).
+    fn default() -> Self {
+        Self { allow_public: false, launch_permission_quota: 1000 }
+    }
+}
+
+/// One change of the permissions of one target: one call to AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What is changed.
+    pub target: Target,
+    /// Who gets the permission.
+    pub add: BTreeSet<Principal>,
+    /// Who loses it.
+    pub remove: BTreeSet<Principal>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (permission, target) = (self.target.permission(), &self.target);
+        match (self.add.is_empty(), self.remove.is_empty()) {
+            (false, true) => write!(f, "give {permission} on {target} to {}", in_words(&self.add)),
+            (true, false) => write!(f, "take {permission} on {target} from {}", in_words(&self.remove)),
+            _ => write!(
+                f,
+                "give {permission} on {target} to {} and take it from {}",
+                in_words(&self.add),
+                in_words(&self.remove)
+            ),
+        }
+    }
+}
+
+/// Why somebody is not given a permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason that conditions give.
+    pub reason: Reason,
+    /// The same in words, without naming the principal.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal for a reason, in words.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// Who is not given a permission on what, and why.
+pub type Refusals = BTreeMap<(Target, Principal), Refusal>;
+
+/// What is to be done for one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes, in the order in which they are made: snapshots are opened before the image and closed after it.
+    pub changes: Vec<Change>,
+    /// What every claim must have on record before the first change, in the order of the claims.
+    pub records: BTreeMap<ObjectKey, Granted>,
+    /// Who is not given what, because AWS or the operator's configuration would not have it.
+    pub refusals: Refusals,
+}
+
+/// Plans for one image. `remembered` are principals that AWS has refused lately: they are not tried again yet.
+pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy: Policy) -> Plan {
+    let mut plan = Plan::default();
+    let launch = launch(claims, observed, remembered, policy, &mut plan.refusals);
+    let mut open = Vec::new();
+    let mut close = Vec::new();
+    let mut volume_records: Vec<BTreeMap<SnapshotId, BTreeSet<Principal>>> = vec![BTreeMap::new(); claims.len()];
+
+    for (snapshot, permissions) in &observed.snapshots {
+        let Some(held) = permissions.known() else {
+            for (claim, record) in claims.iter().zip(&mut volume_records) {
+                record.extend(claim.granted.volumes.get_key_value(snapshot).map(|(k, v)| (k.clone(), v.clone())));
+            }
+            continue;
+        };
+        let settlement = volumes(claims, observed, snapshot, permissions, &held, remembered, &mut plan.refusals);
+        let target = Target::Snapshot(snapshot.clone());
+        open.extend(batches(&settlement.add).map(|add| Change {
+            target: target.clone(),
+            add,
+            remove: BTreeSet::new(),
+        }));
+        close.extend(batches(&settlement.remove).map(|remove| Change {
+            target: target.clone(),
+            add: BTreeSet::new(),
+            remove,
+        }));
+        for (accounts, record) in settlement.records.into_iter().zip(&mut volume_records) {
+            if !accounts.is_empty() {
+                record.insert(snapshot.clone(), accounts);
+            }
+        }
+    }
+
+    plan.changes = open;
+    if let (Some(settlement), Some(image)) = (&launch, observed.sight.image())
+        && !(settlement.add.is_empty() && settlement.remove.is_empty())
+    {
+        let (add, remove) = (settlement.add.clone(), settlement.remove.clone());
+        plan.changes.push(Change { target: Target::Image(image.id.clone()), add, remove });
+    }
+    plan.changes.append(&mut close);
+
+    for (index, (claim, volumes)) in claims.iter().zip(volume_records).enumerate() {
+        let launch = match &launch {
+            Some(settlement) => settlement.records[index].clone(),
+            None if claim.standing == Standing::LeavingAsItIs => BTreeSet::new(),
+            // Whoever stays keeps the record: an image can come back, from the Recycle Bin for one, and its permissions with it.
+            None if claim.standing == Standing::Leaving && observed.sight.is_gone() => BTreeSet::new(),
+            None => claim.granted.launch.clone(),
+        };
+        plan.records.insert(claim.key.clone(), Granted { launch, volumes });
+    }
+    plan
+}
+
+/// The launch permissions, when it is known who holds them.
+fn launch(
+    claims: &[Claim],
+    observed: &Observed,
+    remembered: &Refusals,
+    policy: Policy,
+    refusals: &mut Refusals,
+) -> Option<Settlement> {
+    let held = observed.launch.as_ref()?;
+    let parties = launch_parties(claims, policy);
+    let Sight::Shareable(image) = &observed.sight else {
+        // Nothing is held any more and nothing can be given: all that is left is to let go of the records.
+        let nobody_can: BTreeSet<Principal> = parties.iter().flat_map(|p| p.lists.iter().cloned()).collect();
+        return Some(settle(held, &parties, &nobody_can));
+    };
+
+    let target = Target::Image(image.id.clone());
+    let refuse = |principal: &Principal| {
+        let remembered = || remembered.get(&(target.clone(), principal.clone())).cloned();
+        refusal(principal, image, observed, policy).or_else(remembered)
+    };
+    let listed = claims.iter().filter(|c| !c.standing.leaves()).flat_map(|c| &c.lists);
+    let mut impossible = BTreeSet::new();
+    for principal in listed {
+        if held.contains(principal) && policy_allows(principal, policy) {
+            continue;
+        }
+        if let Some(refusal) = refuse(principal) {
+            impossible.insert(principal.clone());
+            refusals.insert((target.clone(), principal.clone()), refusal);
+        }
+    }
+
+    let settlement = settle(held, &parties, &impossible);
+    let over = over_quota(held, &settlement, policy);
+    if over.is_empty() {
+        return Some(settlement);
+    }
+    let quota = policy.launch_permission_quota;
+    for principal in &over {
+        let message = format!(
+            "the image would be shared with more than {quota} entities; share with an organization instead, or have AWS raise \
+             the quota and set --launch-permission-quota"
+        );
+        refusals.insert((target.clone(), principal.clone()), Refusal::new(Reason::QuotaExceeded, message));
+    }
+    impossible.extend(over);
+    Some(settle(held, &parties, &impossible))
+}
+
+/// What each claim says about the launch permissions. What the operator's configuration forbids counts as not listed: it is
+/// neither given nor protected.
+pub fn launch_parties(claims: &[Claim], policy: Policy) -> Vec<Party> {
+    claims
+        .iter()
+        .map(|claim| Party {
+            standing: claim.standing,
+            lists: claim.lists.iter().filter(|p| policy_allows(p, policy)).cloned().collect(),
+            granted: claim.granted.launch.clone(),
+        })
+        .collect()
+}
+
+fn policy_allows(principal: &Principal, policy: Policy) -> bool {
+    *principal != Principal::Everyone || policy.allow_public
+}
+
+/// Why `principal` cannot be given a launch permission on `image`, as far as that can be told before AWS is asked.
+fn refusal(principal: &Principal, image: &Image, observed: &Observed, policy: Policy) -> Option<Refusal> {
+    match principal {
+        Principal::Account(account) if Some(*account) == image.owner => Some(Refusal::new(
+            Reason::OwnerAccountListed,
+            "owns the image and may launch it anyway; remove it from accountIds",
+        )),
+        Principal::Everyone if !policy.allow_public => Some(Refusal::new(
+            Reason::GuardrailDenied,
+            "the operator does not allow public sharing; whoever runs it can with --allow-public-sharing",
+        )),
+        Principal::Everyone if image.encrypted => Some(Refusal::new(
+            Reason::EncryptedImageCannotBePublic,
+            "an image with an encrypted snapshot cannot be public; list accounts or organizations instead",
+        )),
+        Principal::Everyone if image.has_product_code => Some(Refusal::new(
+            Reason::ProductCodeImageCannotBePublic,
+            "an image with a product code cannot be public; list accounts or organizations instead",
+        )),
+        Principal::Everyone if observed.public_blocked == Some(true) => Some(Refusal::new(
+            Reason::PublicSharingBlocked,
+            "block public access for AMIs is on in this account and Region; disable it there, or set public: false",
+        )),
+        _ => None,
+    }
+}
+
+/// Whom the quota leaves no room for: the last in order among those to be added, so that it is always the same ones.
+fn over_quota(held: &BTreeSet<Principal>, settlement: &Settlement, policy: Policy) -> BTreeSet<Principal> {
+    let counts = |p: &&Principal| **p != Principal::Everyone;
+    let stay = held.iter().filter(counts).filter(|p| !settlement.remove.contains(*p)).count();
+    let room = policy.launch_permission_quota.saturating_sub(stay);
+    settlement.add.iter().filter(counts).skip(room).cloned().collect()
+}
+
+/// The createVolumePermission of one snapshot.
+fn volumes(
+    claims: &[Claim],
+    observed: &Observed,
+    snapshot: &SnapshotId,
+    permissions: &Permissions,
+    held: &BTreeSet<Principal>,
+    remembered: &Refusals,
+    refusals: &mut Refusals,
+) -> Settlement {
+    let parties = volume_parties(claims, observed, snapshot);
+    let target = Target::Snapshot(snapshot.clone());
+    let owner = observed.sight.image().and_then(|image| image.owner).map(Principal::Account);
+    let mut impossible = BTreeSet::new();
+    for principal in parties.iter().flat_map(|p| &p.lists).filter(|p| !held.contains(*p)) {
+        // The owner's own account is a no-op here, which AWS does not list (aws.md section 1.4); the image says so already.
+        if Some(principal) == owner.as_ref() {
+            impossible.insert(principal.clone());
+            continue;
+        }
+        let refusal = match permissions {
+            Permissions::Gone => {
+                Some(Refusal::new(Reason::SnapshotNotFound, "the snapshot is gone or belongs to another account"))
+            }
+            _ => remembered.get(&(target.clone(), principal.clone())).cloned(),
+        };
+        if let Some(refusal) = refusal {
+            impossible.insert(principal.clone());
+            refusals.insert((target.clone(), principal.clone()), refusal);
+        }
+    }
+    settle(held, &parties, &impossible)
+}
+
+/// What each claim says about one snapshot. A claim without createVolumePermission has no say over who else holds it: it only
+/// takes back what it gave. Nor does any claim over a snapshot that is not the image's any more.
+pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &SnapshotId) -> Vec<Party> {
+    let is_the_images = observed.sight.image().is_some_and(|image| image.snapshots.contains(snapshot));
+    let can_be_given = is_the_images && matches!(observed.sight, Sight::Shareable(_));
+    claims
+        .iter()
+        .map(|claim| {
+            let listed = claim.lists_for_volumes.as_ref().filter(|_| is_the_images);
+            let standing = match claim.standing {
+                Standing::Authoritative if listed.is_none() || !can_be_given => Standing::Additive,
+                standing => standing,
+            };
+            let granted = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
+            // An image that cannot be shared keeps what its snapshots have: to be listed then only protects.
+            let standing =
+                if standing.writes() && !can_be_given && listed.is_some() { Standing::Observing } else { standing };
+            Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
+        })
+        .collect()
+}
+
+/// A set in parts that one call takes.
+fn batches(principals: &BTreeSet<Principal>) -> impl Iterator<Item = BTreeSet<Principal>> {
+    let all: Vec<&Principal> = principals.iter().collect();
+    let parts: Vec<BTreeSet<Principal>> =
+        all.chunks(MAX_SNAPSHOT_CHANGES).map(|part| part.iter().copied().cloned().collect()).collect();
+    parts.into_iter()
+}

@@ -1,0 +1,145 @@
+//! The set algebra of claims: who is to be added and removed, and what each claim thereby owns.
+//!
+//! Pure. The same rules hold for the launch permissions of an image and the createVolumePermission of a snapshot.
+
+use std::collections::BTreeSet;
+
+use super::claim::Standing;
+use crate::api::Principal;
+
+type Principals = BTreeSet<Principal>;
+
+/// What one claim says about one target.
+#[derive(Debug, Clone)]
+pub struct Party {
+    /// What the claim may do to this target.
+    pub standing: Standing,
+    /// Who it lists.
+    pub lists: Principals,
+    /// What it has given.
+    pub granted: Principals,
+}
+
+/// What follows from what is held and what the parties say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Who is to be given the permission.
+    pub add: Principals,
+    /// Who is to lose it.
+    pub remove: Principals,
+    /// What each party owns once that is done or failed, in the parties' order: what must be on record before the first call.
+    pub records: Vec<Principals>,
+}
+
+/// Everyone that some party which is not on its way out lists: they are never removed.
+pub fn protected(parties: &[Party]) -> Principals {
+    parties.iter().filter(|p| !p.standing.leaves()).flat_map(|p| p.lists.iter().cloned()).collect()
+}
+
+/// Settles what is `held` with the `parties`. `impossible` are those that cannot be given the permission now.
+pub fn settle(held: &Principals, parties: &[Party], impossible: &Principals) -> Settlement {
+    let listed = protected(parties);
+    let wanted: Principals =
+        parties.iter().filter(|p| p.standing.writes()).flat_map(|p| p.lists.iter().cloned()).collect();
+    let given: Principals = parties.iter().flat_map(|p| p.granted.iter().cloned()).collect();
+
+    let add: Principals = wanted.iter().filter(|p| !held.contains(p) && !impossible.contains(p)).cloned().collect();
+    let remove: Principals = if parties.iter().any(|p| p.standing == Standing::Authoritative) {
+        held.difference(&listed).cloned().collect()
+    } else {
+        parties
+            .iter()
+            .filter(|p| matches!(p.standing, Standing::Additive | Standing::Leaving))
+            .flat_map(|p| p.granted.intersection(held))
+            .filter(|p| !listed.contains(p))
+            .cloned()
+            .collect()
+    };
+
+    let records = parties.iter().map(|party| record(party, held, &add, &given)).collect();
+    Settlement { add, remove, records }
+}
+
+/// What a party owns. It owns what it gave as long as that is held, and what it is about to give. An authoritative party
+/// also owns what it lists and finds: it answers for the whole list. An additive one owns what it lists and another claim
+/// gave, so that whichever of the two leaves last takes it back, in whatever order they came.
+fn record(party: &Party, held: &Principals, add: &Principals, given: &Principals) -> Principals {
+    let holds_or_will = |p: &&Principal| held.contains(*p) || add.contains(*p);
+    let keeps = party.granted.intersection(held).cloned();
+    match party.standing {
+        Standing::Authoritative => keeps.chain(party.lists.iter().filter(holds_or_will).cloned()).collect(),
+        Standing::Additive => {
+            let gives = |p: &&Principal| add.contains(*p) || (held.contains(*p) && given.contains(*p));
+            keeps.chain(party.lists.iter().filter(gives).cloned()).collect()
+        }
+        Standing::Leaving => keeps.collect(),
+        Standing::LeavingAsItIs => Principals::new(),
+        Standing::Observing | Standing::Suspended | Standing::Unreadable => party.granted.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(accounts: &[u8]) -> Principals {
+        accounts.iter().map(|n| format!("{n:012}").parse().unwrap()).collect()
+    }
+
+    fn party(standing: Standing, lists: &[u8], granted: &[u8]) -> Party {
+        Party { standing, lists: set(lists), granted: set(granted) }
+    }
+
+    fn settled(held: &[u8], parties: &[Party]) -> Settlement {
+        settle(&set(held), parties, &Principals::new())
+    }
+
+    #[test]
+    fn an_authoritative_claim_adds_who_is_missing_and_removes_whom_nobody_lists() {
+        let result = settled(&[2, 9], &[party(Standing::Authoritative, &[1, 2], &[])]);
+        assert_eq!((result.add, result.remove), (set(&[1]), set(&[9])));
+        assert_eq!(result.records, [set(&[1, 2])]);
+    }
+
+    #[test]
+    fn an_additive_claim_leaves_alone_what_it_did_not_give() {
+        let result = settled(&[2, 9], &[party(Standing::Additive, &[1, 2], &[])]);
+        assert_eq!((result.add, result.remove), (set(&[1]), set(&[])));
+        assert_eq!(result.records, [set(&[1])], "2 was there before and is not its own");
+    }
+
+    #[test]
+    fn an_additive_claim_takes_back_what_it_gave_and_no_longer_lists() {
+        let result = settled(&[1, 2, 9], &[party(Standing::Additive, &[1], &[1, 2])]);
+        assert_eq!(result.remove, set(&[2]));
+        assert_eq!(result.records, [set(&[1, 2])], "2 stays on record until it is gone");
+    }
+
+    #[test]
+    fn whom_an_observing_suspended_or_unreadable_claim_lists_is_not_removed() {
+        for standing in [Standing::Observing, Standing::Suspended, Standing::Unreadable] {
+            let result = settled(&[5], &[party(Standing::Authoritative, &[], &[]), party(standing, &[5, 6], &[])]);
+            assert_eq!((result.add, result.remove), (set(&[]), set(&[])), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn a_leaving_claim_takes_back_only_what_nobody_else_lists() {
+        let result =
+            settled(&[1, 2, 3], &[party(Standing::Leaving, &[], &[1, 2]), party(Standing::Additive, &[2], &[])]);
+        assert_eq!(result.remove, set(&[1]));
+        assert_eq!(result.records[1], set(&[2]), "the claim that stays inherits what the leaving one gave");
+    }
+
+    #[test]
+    fn a_claim_that_leaves_things_as_they_are_removes_nothing_and_owns_nothing() {
+        let result = settled(&[1, 2], &[party(Standing::LeavingAsItIs, &[], &[1, 2])]);
+        assert_eq!(result, Settlement { add: set(&[]), remove: set(&[]), records: vec![set(&[])] });
+    }
+
+    #[test]
+    fn who_cannot_be_added_is_not_on_record() {
+        let result = settle(&set(&[]), &[party(Standing::Authoritative, &[1, 2], &[])], &set(&[2]));
+        assert_eq!((result.add, result.records), (set(&[1]), vec![set(&[1])]));
+    }
+}

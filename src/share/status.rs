@@ -1,0 +1,476 @@
+//! Status: what an object reports after a reconcile of its image.
+//!
+//! Pure: `now` is an argument. It is computed from what was seen and what came of the plan, never from what was intended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    claim::{Claim, Standing},
+    granted::Granted,
+    observed::{Observed, Permissions, Sight, Target},
+    outcome::Outcome,
+    plan::{Plan, Policy, Refusal, launch_parties, plan, volume_parties},
+    settle::protected,
+};
+use crate::{
+    api::{
+        AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
+        ami_share::{ImageStatus, SharedWith},
+        conditions::{Status, Verdict, conditions, find},
+        principal::in_words,
+    },
+    aws::failure::Failure,
+};
+
+/// The most changes that pendingChanges lists.
+const MAX_PENDING: usize = 20;
+
+/// A finished reconcile of one image, as status and events look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The image.
+    pub image: &'a ImageRef,
+    /// Every claim on it.
+    pub claims: &'a [Claim],
+    /// What was seen before the plan was carried out.
+    pub before: &'a Observed,
+    /// What there is after it.
+    pub after: &'a Observed,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// What the operator's configuration allows.
+    pub policy: Policy,
+}
+
+/// The object whose status is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its status as it is stored.
+    pub old: &'a AmiShareStatus,
+    /// The generation of its spec.
+    pub generation: i64,
+    /// The value of its annotation `reconcile.amishare.dev/requestedAt`.
+    pub requested_at: Option<&'a str>,
+}
+
+/// The parts of `Ready`, in the order in which its message lists them.
+struct Parts {
+    image: Verdict,
+    launch: Verdict,
+    volumes: Verdict,
+}
+
+/// The status of an object whose claim was acted on.
+pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timestamp) -> AmiShareStatus {
+    let granted = record(claim, view).replace_in(&view.image.id, &subject.old.granted);
+    let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
+    let parts = Parts {
+        image: image(view),
+        launch: launch(claim, view, hypothetical.as_ref()),
+        volumes: volumes(claim, view, hypothetical.as_ref()),
+    };
+    let elsewhere =
+        granted.iter().filter(|g| g.image_id != view.image.id).map(|g| &g.image_id).collect::<BTreeSet<_>>();
+    let status = AmiShareStatus {
+        image: view.after.sight.image().map(image_status),
+        shared_with: view.after.launch.as_ref().map(|held| count(claim, held)),
+        pending_changes: hypothetical.as_ref().map(pending).unwrap_or_default(),
+        granted: granted.clone(),
+        ..subject.old.clone()
+    };
+    let summary = summary(claim, &parts, &elsewhere, status.shared_with);
+    finish(status, subject, summary, Some(parts), claim.expired, now)
+}
+
+/// The status of an object whose image could not be looked at.
+pub fn unobserved(subject: Subject<'_>, claim: &Claim, failure: &Failure, now: Timestamp) -> AmiShareStatus {
+    let verdict = Verdict::no(failure.reason(), failure.to_string());
+    let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
+    let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
+    finish(subject.old.clone(), subject, verdict, Some(parts), claim.expired, now)
+}
+
+/// The status of a suspended object.
+pub fn suspended(subject: Subject<'_>, now: Timestamp) -> AmiShareStatus {
+    let verdict = Verdict::unknown(
+        Reason::Suspended,
+        "suspended: nothing is checked or changed, and whom the spec lists is not removed by other shares",
+    );
+    let parts = Parts { image: verdict.clone(), launch: verdict.clone(), volumes: verdict.clone() };
+    finish(subject.old.clone(), subject, verdict, Some(parts), false, now)
+}
+
+/// The status of an object that cannot be read.
+pub fn unreadable(subject: Subject<'_>, error: &str, now: Timestamp) -> AmiShareStatus {
+    let message = format!(
+        "the object cannot be read as amishare.dev/v1alpha1 AmiShare ({error}): correct it; nothing is changed for it"
+    );
+    finish(subject.old.clone(), subject, Verdict::no(Reason::InvalidSpec, message), None, false, now)
+}
+
+/// The status of an object that is about to be acted on, with what it must have on record before that. The conditions change
+/// only when this is a new generation of the spec, so that the repair of drift does not make them flicker.
+pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now: Timestamp) -> AmiShareStatus {
+    let stored = Granted::on(&image.id, &subject.old.granted);
+    let granted = stored.union(record).replace_in(&image.id, &subject.old.granted);
+    let mut status = AmiShareStatus { granted, ..subject.old.clone() };
+    if status.observed_generation != Some(subject.generation) {
+        let acting = Verdict::unknown(Reason::Progressing, "acting on the spec");
+        let parts = [
+            ConditionType::ImageAvailable,
+            ConditionType::LaunchPermissionsSynced,
+            ConditionType::SnapshotPermissionsSynced,
+        ];
+        let verdicts = parts.into_iter().map(|kind| (kind, acting.clone())).chain([
+            (ConditionType::Ready, acting.clone()),
+            (ConditionType::Reconciling, Verdict::yes(Reason::Progressing, "acting on the spec")),
+        ]);
+        status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
+    }
+    status
+}
+
+/// The status of an object that is being deleted and cannot let go yet.
+pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &str, now: Timestamp) -> AmiShareStatus {
+    let still = in_words(claim.granted.launch.iter().chain(claim.granted.volumes.values().flatten()));
+    let message = format!(
+        "what was given to {still} is not yet taken back: {why}; to delete the object and leave AWS as it is, annotate it with \
+         amishare.dev/on-delete=abandon"
+    );
+    let mut status = subject.old.clone();
+    let verdict = Verdict::no(Reason::DeletionBlocked, message);
+    let verdicts = [
+        (ConditionType::Ready, verdict.clone()),
+        (ConditionType::Stalled, Verdict { status: Status::True, ..verdict }),
+    ];
+    status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
+    status.observed_generation = Some(subject.generation);
+    status
+}
+
+/// The status of an object that has left this image for another: only its record changes.
+pub fn moved_on(subject: Subject<'_>, claim: &Claim, view: &View<'_>) -> AmiShareStatus {
+    let granted = record(claim, view).replace_in(&view.image.id, &subject.old.granted);
+    AmiShareStatus { granted, ..subject.old.clone() }
+}
+
+/// What is left for a leaving claim to take back, and why, in words; nothing when it may go.
+pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<String> {
+    let mut faults = Faults::default();
+    let target = Target::Image(view.image.id.clone());
+    match &view.after.launch {
+        Some(held) => {
+            let listed = protected(&launch_parties(view.claims, view.policy));
+            let left = claim.granted.launch.intersection(held).filter(|p| !listed.contains(*p));
+            left.for_each(|p| faults.note(p, why(&target, p, view)));
+        }
+        None if claim.granted.launch.is_empty() || view.after.sight.is_gone() => {}
+        None => return Some(image(view).message),
+    }
+    for (snapshot, given) in &claim.granted.volumes {
+        let target = Target::Snapshot(snapshot.clone());
+        match view.after.snapshots.get(snapshot) {
+            Some(Permissions::Held(held)) => {
+                let listed = protected(&volume_parties(view.claims, view.after, snapshot));
+                let left = given.intersection(held).filter(|p| !listed.contains(*p));
+                left.for_each(|p| faults.note(p, why(&target, p, view)));
+            }
+            Some(Permissions::Unread(failure)) => return Some(failure.to_string()),
+            Some(Permissions::Gone) | None => {}
+        }
+    }
+    (!faults.is_empty()).then(|| faults.message("held by"))
+}
+
+/// What a claim has on record after the plan was carried out.
+fn record(claim: &Claim, view: &View<'_>) -> Granted {
+    let mut record = view.plan.records.get(&claim.key).cloned().unwrap_or_default();
+    if !(claim.standing.writes() || claim.standing.leaves()) {
+        return record;
+    }
+    let target = Target::Image(view.image.id.clone());
+    if let Some(held) = &view.after.launch {
+        record.launch.retain(|p| held.contains(p) || view.outcome.uncertain(&target, p));
+    }
+    record.volumes.retain(|snapshot, accounts| {
+        let target = Target::Snapshot(snapshot.clone());
+        if let Some(held) = view.after.snapshots.get(snapshot).and_then(Permissions::known) {
+            accounts.retain(|p| held.contains(p) || view.outcome.uncertain(&target, p));
+        }
+        !accounts.is_empty()
+    });
+    record
+}
+
+/// Sets the conditions from the summary and its parts.
+fn finish(
+    mut status: AmiShareStatus,
+    subject: Subject<'_>,
+    ready: Verdict,
+    parts: Option<Parts>,
+    expired: bool,
+    now: Timestamp,
+) -> AmiShareStatus {
+    let mut verdicts = Vec::new();
+    if ready.status == Status::False {
+        let kind = if ready.reason.passes_by_itself() { ConditionType::Reconciling } else { ConditionType::Stalled };
+        verdicts.push((kind, Verdict { status: Status::True, ..ready.clone() }));
+    }
+    if expired {
+        let message = "expiresAt has passed; move it into the future to share again";
+        verdicts.push((ConditionType::Expired, Verdict::yes(Reason::Expired, message)));
+    }
+    if let Some(Parts { image, launch, volumes }) = parts {
+        verdicts.push((ConditionType::ImageAvailable, image));
+        verdicts.push((ConditionType::LaunchPermissionsSynced, launch));
+        verdicts.push((ConditionType::SnapshotPermissionsSynced, volumes));
+    }
+    verdicts.push((ConditionType::Ready, ready));
+    status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
+    status.observed_generation = Some(subject.generation);
+    status.last_handled_reconcile_at = subject.requested_at.map(|at| at.chars().take(256).collect());
+    status
+}
+
+fn summary(
+    claim: &Claim,
+    parts: &Parts,
+    elsewhere: &BTreeSet<&crate::api::ImageId>,
+    shared: Option<SharedWith>,
+) -> Verdict {
+    let all = [&parts.image, &parts.launch, &parts.volumes];
+    let failing: Vec<&&Verdict> = all.iter().filter(|v| v.status != Status::True).collect();
+    if let Some(gravest) = failing.iter().find(|v| !v.reason.passes_by_itself()).or(failing.first()) {
+        let mut messages: Vec<&str> = failing.iter().map(|v| v.message.as_str()).collect();
+        messages.dedup();
+        return Verdict::no(gravest.reason, messages.join("; "));
+    }
+    if !elsewhere.is_empty() {
+        let images = in_words(elsewhere.iter().copied());
+        return Verdict::no(Reason::Progressing, format!("what was given on {images} is still to be taken back"));
+    }
+    if claim.expired {
+        return Verdict::no(Reason::Expired, "expiresAt has passed, and what the spec lists has been revoked");
+    }
+    Verdict::yes(Reason::Synced, format!("shared with {}", shared.map_or_else(|| "nobody".into(), words)))
+}
+
+fn words(shared: SharedWith) -> String {
+    let SharedWith { accounts, organizations, organizational_units, public } = shared;
+    let parts: Vec<String> =
+        [(accounts, "account"), (organizations, "organization"), (organizational_units, "organizational unit")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, noun)| format!("{number} {noun}{}", if number == 1 { "" } else { "s" }))
+            .chain(public.then(|| "everyone".to_owned()))
+            .collect();
+    if parts.is_empty() { "nobody".into() } else { parts.join(", ") }
+}
+
+fn count(claim: &Claim, held: &BTreeSet<Principal>) -> SharedWith {
+    let mut shared = SharedWith::default();
+    for principal in claim.lists.intersection(held) {
+        match principal {
+            Principal::Account(_) => shared.accounts += 1,
+            Principal::Organization(_) => shared.organizations += 1,
+            Principal::OrganizationalUnit(_) => shared.organizational_units += 1,
+            Principal::Everyone => shared.public = true,
+        }
+    }
+    shared
+}
+
+fn image_status(image: &super::observed::Image) -> ImageStatus {
+    ImageStatus {
+        id: image.id.clone(),
+        name: image.name.clone(),
+        owner_id: image.owner,
+        state: image.state.clone(),
+        public: image.public,
+        encrypted: image.encrypted,
+        snapshot_ids: image.snapshots.clone(),
+    }
+}
+
+fn image(view: &View<'_>) -> Verdict {
+    match &view.after.sight {
+        Sight::Shareable(_) => Verdict::yes(Reason::Available, "the image is available"),
+        Sight::Hindered { reason, message, .. } => Verdict::no(*reason, message.clone()),
+    }
+}
+
+fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
+    let Some(held) = &view.after.launch else { return image(view) };
+    if let Sight::Hindered { .. } = view.after.sight
+        && !claim.lists.is_empty()
+    {
+        return image(view);
+    }
+    let target = Target::Image(view.image.id.clone());
+    let parties = launch_parties(view.claims, view.policy);
+    let allowed = |p: &&Principal| **p != Principal::Everyone || view.policy.allow_public;
+    let missing = claim.lists.iter().filter(|p| !(held.contains(*p) && allowed(p)));
+    let excess =
+        excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
+    verdict(&[target], missing.map(|p| (0, p)), excess.iter().map(|p| (0, p)), view, hypothetical, || {
+        if claim.lists.is_empty() {
+            "nobody is listed".into()
+        } else {
+            "everyone listed holds a launch permission".into()
+        }
+    })
+}
+
+fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
+    let asked = claim.lists_for_volumes.as_ref();
+    if asked.is_none() && claim.granted.volumes.is_empty() {
+        return Verdict::yes(Reason::NotRequested, "createVolumePermission is None");
+    }
+    let image_snapshots = view.after.sight.image().map(|i| i.snapshots.clone()).unwrap_or_default();
+    if asked.is_some_and(|accounts| !accounts.is_empty()) && matches!(view.after.sight, Sight::Hindered { .. }) {
+        return image(view);
+    }
+    let owner = view.after.sight.image().and_then(|image| image.owner).map(Principal::Account);
+    let mut targets = Vec::new();
+    let (mut missing, mut excessive) = (Vec::new(), Vec::new());
+    for (index, (snapshot, permissions)) in view.after.snapshots.iter().enumerate() {
+        targets.push(Target::Snapshot(snapshot.clone()));
+        let held = match permissions {
+            Permissions::Held(held) => held.clone(),
+            Permissions::Gone => BTreeSet::new(),
+            Permissions::Unread(failure) => return Verdict::no(failure.reason(), format!("{snapshot}: {failure}")),
+        };
+        let listed = asked.filter(|_| image_snapshots.contains(snapshot)).into_iter().flatten();
+        missing.extend(listed.filter(|p| !held.contains(*p) && Some(*p) != owner.as_ref()).map(|p| (index, p.clone())));
+        let parties = volume_parties(view.claims, view.after, snapshot);
+        let given = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
+        let authoritative = claim.standing == Standing::Authoritative && asked.is_some();
+        let excess = excess(claim, authoritative, &held, &given, &protected(&parties));
+        excessive.extend(excess.into_iter().map(|p| (index, p)));
+    }
+    let missing = missing.iter().map(|(index, p)| (*index, p));
+    let excessive = excessive.iter().map(|(index, p)| (*index, p));
+    verdict(&targets, missing, excessive, view, hypothetical, || {
+        let (none, some) =
+            ("createVolumePermission is None", "the accounts hold createVolumePermission on every snapshot");
+        if asked.is_none() { none.into() } else { some.into() }
+    })
+}
+
+/// Who holds a permission that this claim would have taken away.
+fn excess(
+    claim: &Claim,
+    authoritative: bool,
+    held: &BTreeSet<Principal>,
+    given: &BTreeSet<Principal>,
+    listed: &BTreeSet<Principal>,
+) -> BTreeSet<Principal> {
+    let from: BTreeSet<Principal> = match claim.standing {
+        _ if authoritative => held.clone(),
+        Standing::Authoritative | Standing::Additive | Standing::Leaving => given.intersection(held).cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    from.difference(listed).cloned().collect()
+}
+
+fn verdict<'a>(
+    targets: &[Target],
+    missing: impl Iterator<Item = (usize, &'a Principal)>,
+    excess: impl Iterator<Item = (usize, &'a Principal)>,
+    view: &View<'_>,
+    hypothetical: Option<&Plan>,
+    synced: impl FnOnce() -> String,
+) -> Verdict {
+    if let Some(plan) = hypothetical {
+        let changes = plan.changes.iter().filter(|c| targets.contains(&c.target));
+        let changes: Vec<String> = changes.map(ToString::to_string).collect();
+        let refused = plan.refusals.iter().filter(|((target, _), _)| targets.contains(target));
+        let mut faults = Faults::default();
+        refused.for_each(|((_, principal), refusal)| faults.note(principal, refusal.clone()));
+        return match (changes.is_empty(), faults.gravest()) {
+            (true, None) => Verdict::yes(Reason::Synced, synced()),
+            (true, Some(reason)) => Verdict::no(reason, faults.message("not given to")),
+            (false, _) => {
+                Verdict::no(Reason::ChangesPending, format!("mode is Observe; it would {}", changes.join("; ")))
+            }
+        };
+    }
+    let (mut absent, mut left) = (Faults::default(), Faults::default());
+    missing.for_each(|(index, p)| absent.note(p, why(&targets[index], p, view)));
+    excess.for_each(|(index, p)| left.note(p, why(&targets[index], p, view)));
+    let messages: Vec<String> = [(&absent, "not given to"), (&left, "still held by")]
+        .into_iter()
+        .filter(|(faults, _)| !faults.is_empty())
+        .map(|(faults, lead)| faults.message(lead))
+        .collect();
+    match absent.gravest().into_iter().chain(left.gravest()).min_by_key(|reason| reason.passes_by_itself()) {
+        Some(reason) => Verdict::no(reason, messages.join("; ")),
+        None => Verdict::yes(Reason::Synced, synced()),
+    }
+}
+
+/// Why `principal` does not have, or still has, the permission on `target`.
+fn why(target: &Target, principal: &Principal, view: &View<'_>) -> Refusal {
+    let key = (target.clone(), principal.clone());
+    if let Some(refusal) = view.outcome.refused.get(&key).or_else(|| view.plan.refusals.get(&key)) {
+        return refusal.clone();
+    }
+    let names = |change: &super::plan::Change| {
+        &change.target == target && (change.add.contains(principal) || change.remove.contains(principal))
+    };
+    match view.outcome.failed.iter().find(|(change, _)| names(change)) {
+        Some((_, failure)) => Refusal::new(failure.reason(), failure.to_string()),
+        None => Refusal::new(Reason::Progressing, "left for the next reconcile, which follows at once"),
+    }
+}
+
+/// Principals that are not as they should be, with the reasons.
+#[derive(Debug, Default)]
+struct Faults(BTreeMap<(bool, Reason, String), BTreeSet<Principal>>);
+
+impl Faults {
+    fn note(&mut self, principal: &Principal, Refusal { reason, message }: Refusal) {
+        self.0.entry((reason.passes_by_itself(), reason, message)).or_default().insert(principal.clone());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The reason that needs a person soonest.
+    fn gravest(&self) -> Option<Reason> {
+        self.0.keys().next().map(|(_, reason, _)| *reason)
+    }
+
+    fn message(&self, lead: &str) -> String {
+        let groups = self.0.iter().map(|((_, _, why), principals)| format!("{lead} {}: {why}", in_words(principals)));
+        groups.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// What would be done, from where things are now, if the claim's mode were Authoritative.
+fn if_it_were_authoritative(claim: &Claim, view: &View<'_>) -> Plan {
+    let mut claims = view.claims.to_vec();
+    for other in claims.iter_mut().filter(|c| c.key == claim.key) {
+        other.standing = Standing::Authoritative;
+    }
+    plan(&claims, view.after, &view.plan.refusals, view.policy)
+}
+
+fn pending(plan: &Plan) -> Vec<String> {
+    let mut words: Vec<String> =
+        plan.changes.iter().take(MAX_PENDING - 1).map(|c| c.to_string().chars().take(1024).collect()).collect();
+    if let Some(more) = plan.changes.len().checked_sub(MAX_PENDING - 1).filter(|more| *more > 0) {
+        words.push(format!("and {more} more"));
+    }
+    words
+}
+
+/// Whether the summary of `status` says that AWS is as the spec says, for this generation.
+pub fn is_ready(status: &AmiShareStatus) -> bool {
+    find(&status.conditions, ConditionType::Ready).is_some_and(|c| c.status == "True")
+}

@@ -1,0 +1,247 @@
+//! The store: every AmiShare that the API server has told of, and which images they concern.
+//!
+//! Pure state, fed by watch events and by the answers to our own writes. kube's reflector finds objects by name; here the
+//! question is which objects concern an image, and one store is fed by several watches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use kube::{ResourceExt, runtime::watcher::Event};
+
+use super::claim::{ObjectKey, images};
+use crate::api::{ImageRef, ON_DELETE, REQUESTED_AT, stored::Stored};
+
+/// A piece of work that an event makes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// Reconcile an image.
+    Image(ImageRef),
+    /// Look after an object that concerns no image.
+    Object(ObjectKey),
+}
+
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(image) => image.fmt(f),
+            Self::Object(key) => key.fmt(f),
+        }
+    }
+}
+
+/// All objects, by name and by image. Cheap to clone; all clones are one store.
+#[derive(Debug, Clone, Default)]
+pub struct Shares(Arc<RwLock<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: HashMap<ObjectKey, Arc<Stored>>,
+    by_image: HashMap<ImageRef, BTreeSet<ObjectKey>>,
+    /// What each watch has listed since it began to list anew.
+    listing: BTreeMap<usize, HashSet<ObjectKey>>,
+    /// Which watch told of an object.
+    source: HashMap<ObjectKey, usize>,
+}
+
+/// What came of an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// What is to be worked on.
+    pub work: BTreeSet<Work>,
+    /// Objects that are no more.
+    pub gone: Vec<ObjectKey>,
+}
+
+impl Shares {
+    /// Takes in an event of one watch.
+    pub fn take_in(&self, watch: usize, event: Event<Stored>) -> Effect {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut effect = Effect::default();
+        match event {
+            Event::Init => {
+                inner.listing.insert(watch, HashSet::new());
+            }
+            Event::InitApply(object) => {
+                let key = ObjectKey::of(&object);
+                inner.listing.entry(watch).or_default().insert(key.clone());
+                inner.source.insert(key, watch);
+                inner.put(object, &mut effect);
+            }
+            Event::InitDone => {
+                let listed = inner.listing.remove(&watch).unwrap_or_default();
+                let missed: Vec<ObjectKey> = inner
+                    .source
+                    .iter()
+                    .filter(|(key, source)| **source == watch && !listed.contains(*key))
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                missed.iter().for_each(|key| inner.remove(key, &mut effect));
+            }
+            Event::Apply(object) => {
+                inner.source.insert(ObjectKey::of(&object), watch);
+                inner.put(object, &mut effect);
+            }
+            Event::Delete(object) => inner.remove(&ObjectKey::of(&object), &mut effect),
+        }
+        effect
+    }
+
+    /// Takes in the answer to a write of ours, so that the next reconcile does not act on what was there before it.
+    pub fn written(&self, object: Stored) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if inner.objects.contains_key(&ObjectKey::of(&object)) {
+            inner.put(object, &mut Effect::default());
+        }
+    }
+
+    /// Every object that concerns an image, in the order of their names.
+    pub fn concerning(&self, image: &ImageRef) -> Vec<Arc<Stored>> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = inner.by_image.get(image).into_iter().flatten();
+        keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
+    }
+
+    /// An object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Stored>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).objects.get(key).cloned()
+    }
+}
+
+impl Inner {
+    fn put(&mut self, object: Stored, effect: &mut Effect) {
+        let key = ObjectKey::of(&object);
+        let before = self.objects.get(&key).cloned();
+        if before.as_ref().is_some_and(|before| is_older(&object, before)) {
+            return;
+        }
+        let concerned = images(&object);
+        let left = before.as_ref().map(|b| images(b)).unwrap_or_default();
+        for image in left.difference(&concerned) {
+            self.unlink(image, &key);
+        }
+        for image in &concerned {
+            self.by_image.entry(image.clone()).or_default().insert(key.clone());
+        }
+        if before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object)) {
+            if concerned.is_empty() {
+                effect.work.insert(Work::Object(key.clone()));
+            }
+            effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
+        }
+        self.objects.insert(key, Arc::new(object));
+    }
+
+    fn remove(&mut self, key: &ObjectKey, effect: &mut Effect) {
+        self.source.remove(key);
+        let Some(object) = self.objects.remove(key) else { return };
+        for image in images(&object) {
+            self.unlink(&image, key);
+            effect.work.insert(Work::Image(image));
+        }
+        effect.gone.push(key.clone());
+    }
+
+    fn unlink(&mut self, image: &ImageRef, key: &ObjectKey) {
+        if let Some(keys) = self.by_image.get_mut(image) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_image.remove(image);
+            }
+        }
+    }
+}
+
+/// Whether `object` is an older version than `known` of the same object. Resource versions can be compared as numbers
+/// (Kubernetes enhancement 5504); where they cannot, what comes later counts as newer.
+fn is_older(object: &Stored, known: &Stored) -> bool {
+    let version = |stored: &Stored| stored.metadata.resource_version.as_ref().and_then(|v| v.parse::<u64>().ok());
+    object.metadata.uid == known.metadata.uid
+        && matches!((version(object), version(known)), (Some(a), Some(b)) if a < b)
+}
+
+/// What of an object asks for work: everything but its status, which we write ourselves.
+fn fingerprint(object: &Stored) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let metadata = &object.metadata;
+    (&metadata.uid, metadata.generation, metadata.deletion_timestamp.is_some(), object.finalizers()).hash(&mut hasher);
+    for annotation in [REQUESTED_AT, ON_DELETE] {
+        object.annotations().get(annotation).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
+        serde_json::from_value(json!({
+            "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiShare",
+            "metadata": {
+                "namespace": "ns", "name": name, "uid": name, "resourceVersion": version.to_string(), "generation": generation
+            },
+            "spec": {"region": "us-east-1", "image": {"id": image}, "shareWith": {}}
+        }))
+        .unwrap()
+    }
+
+    fn image(id: &str) -> ImageRef {
+        ImageRef { region: "us-east-1".parse().unwrap(), id: id.parse().unwrap() }
+    }
+
+    const ONE: &str = "ami-00000001";
+    const TWO: &str = "ami-00000002";
+
+    #[test]
+    fn objects_are_found_by_the_image_that_they_name() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.take_in(0, Event::Apply(share("b", ONE, 2, 1)));
+        assert_eq!(shares.concerning(&image(ONE)).len(), 2);
+        let effect = shares.take_in(0, Event::Apply(share("b", TWO, 3, 2)));
+        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
+        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
+    }
+
+    #[test]
+    fn a_change_of_the_status_alone_asks_for_no_work() {
+        let shares = Shares::default();
+        assert!(!shares.take_in(0, Event::Apply(share("a", ONE, 1, 1))).work.is_empty());
+        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 2, 1))), Effect::default());
+    }
+
+    #[test]
+    fn an_older_version_does_not_undo_a_newer_one() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.written(share("a", TWO, 5, 2));
+        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 3, 1))), Effect::default());
+        assert_eq!(shares.concerning(&image(TWO)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_hold_is_gone_but_only_for_its_own_watch() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.take_in(1, Event::Apply(share("b", ONE, 2, 1)));
+        shares.take_in(0, Event::Init);
+        let effect = shares.take_in(0, Event::InitDone);
+        assert_eq!(effect.gone.len(), 1);
+        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE))]));
+        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_was_deleted_is_not_brought_back_by_a_late_answer() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.take_in(0, Event::Delete(share("a", ONE, 2, 1)));
+        shares.written(share("a", ONE, 2, 1));
+        assert!(shares.concerning(&image(ONE)).is_empty());
+    }
+}
