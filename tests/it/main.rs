@@ -1,1 +1,7 @@
-fn main(){}
+//! The integration tests: a real API server, the real AWS SDK over real HTTP to the simulator (or moto), real kubectl.
+//!
+//! One binary, because each one would link the AWS SDK anew. `make test` runs them all; `cargo test --all-features --test it
+//! NAME` runs some.
+
+mod harness;
+mod sharing;

@@ -1,0 +1,105 @@
+//! What is wrong with a scenario, found before it runs: a typing mistake must not become a puzzling simulation.
+
+use std::collections::BTreeSet;
+
+use super::{ImageScenario, Scenario, SnapshotScenario};
+use crate::simulator::ids::{is_account_id, is_image_id, is_snapshot_id};
+use crate::simulator::permissions::{Grantee, is_organization_arn, is_organizational_unit_arn};
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The text is not YAML of the right shape.
+    #[error("the scenario cannot be read: {0}")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The shape is right and the content is not.
+    #[error("{at}: {problem}")]
+    Wrong {
+        /// Which entry.
+        at: String,
+        /// What is wrong with it, and what to write.
+        problem: String,
+    },
+}
+
+fn wrong(at: impl Into<String>, problem: impl Into<String>) -> ScenarioError {
+    ScenarioError::Wrong { at: at.into(), problem: problem.into() }
+}
+
+fn must(holds: bool, at: &str, problem: &str) -> Result<(), ScenarioError> {
+    if holds { Ok(()) } else { Err(wrong(at, problem)) }
+}
+
+impl Scenario {
+    /// Whether the scenario makes sense.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub(super) fn check(&self) -> Result<(), ScenarioError> {
+        for account in self.closed_accounts.iter().chain(self.accounts.iter().map(|account| &account.id)) {
+            must(is_account_id(account), account, "an account id has twelve digits")?;
+        }
+        for account in &self.accounts {
+            let organization = account.organization_arn.iter().all(|arn| is_organization_arn(arn));
+            let units = account.organizational_unit_arns.iter().all(|arn| is_organizational_unit_arn(arn));
+            must(organization && units, &account.id, "an ARN of its organization or units is malformed")?;
+        }
+        for role in &self.roles {
+            must(
+                super::build::role_name(&role.arn).is_some(),
+                &role.arn,
+                "write arn:aws:iam::<account id>:role/<name>",
+            )?;
+        }
+        for guard in &self.block_public_access {
+            must(is_account_id(&guard.account), &guard.account, "an account id has twelve digits")?;
+            self.check_region(&guard.region, "blockPublicAccess")?;
+        }
+        self.check_snapshots()?;
+        self.check_images()?;
+        for fault in &self.faults {
+            let probable = fault.probability.is_none_or(|probability| (0.0..=1.0).contains(&probability));
+            must(probable, "faults", "a probability is between 0 and 1")?;
+        }
+        Ok(())
+    }
+
+    fn check_region(&self, region: &str, at: &str) -> Result<(), ScenarioError> {
+        let known = self.enabled_regions().contains(region);
+        must(known, at, &format!("the Region '{region}' is not enabled: list it under regions"))
+    }
+
+    fn check_snapshots(&self) -> Result<(), ScenarioError> {
+        let mut seen = BTreeSet::new();
+        for SnapshotScenario { id, region, owner, create_volume_permissions, .. } in &self.snapshots {
+            must(is_snapshot_id(id), id, "a snapshot id is snap- and 8 or 17 hex digits, not all the same")?;
+            must(seen.insert(id), id, "the id is used twice")?;
+            must(is_account_id(owner), id, "the owner is an account id of twelve digits")?;
+            self.check_region(region, id)?;
+            let accounts_only = |grantee: &Grantee| matches!(grantee, Grantee::Account(_) | Grantee::Everyone);
+            must(create_volume_permissions.iter().all(accounts_only), id, "snapshots are shared with accounts or all")?;
+        }
+        Ok(())
+    }
+
+    fn check_images(&self) -> Result<(), ScenarioError> {
+        let mut seen = BTreeSet::new();
+        for image in &self.images {
+            let ImageScenario { id, region, owner, snapshots, source_image_id, source_image_region, .. } = image;
+            must(is_image_id(id), id, "an image id is ami- and 8 or 17 hex digits, not all the same")?;
+            must(seen.insert(id), id, "the id is used twice")?;
+            must(is_account_id(owner), id, "the owner is an account id of twelve digits")?;
+            self.check_region(region, id)?;
+            must(snapshots.iter().all(|id| is_snapshot_id(id)), id, "a snapshot id is malformed")?;
+            must(snapshots.len() <= 26, id, "an image has at most 26 snapshots")?;
+            let both_or_none = source_image_id.is_some() == source_image_region.is_some();
+            must(both_or_none, id, "sourceImageId and sourceImageRegion go together")?;
+            let elsewhere =
+                |snapshot: &&SnapshotScenario| snapshots.contains(&snapshot.id) && snapshot.region != *region;
+            if let Some(snapshot) = self.snapshots.iter().find(elsewhere) {
+                return Err(wrong(id, format!("its snapshot {} is in another Region", snapshot.id)));
+            }
+        }
+        Ok(())
+    }
+}

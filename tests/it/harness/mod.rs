@@ -1,0 +1,34 @@
+//! What every test needs: a world of its own, on an API server that all of them share.
+
+mod cluster;
+pub mod world;
+
+pub use cluster::{cluster, kubectl};
+pub use world::{Setup, World};
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use tokio::time::Instant;
+
+/// How long a condition may take to come true. Generous: a machine that compiles at the same time is slow.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(40);
+
+/// Looks again and again until `look` gives a value; fails with what it last saw instead.
+pub async fn eventually<T, W, F, Fut>(what: &str, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, W>>,
+    W: Display,
+{
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(seen) if Instant::now() > deadline => panic!("{what}: not within {DEADLINE:?}; last seen: {seen}"),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
