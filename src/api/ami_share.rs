@@ -1,5 +1,7 @@
 //! `AmiShare`: who may launch an EC2 image. Doc comments here are what `kubectl explain` shows.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive repeats the attributes that it passes on")]
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -76,8 +76,8 @@ pub fn conditions() -> String {
     text.push_str("\n| reason | meaning | gets better |\n|---|---|---|\n");
     for reason in Reason::iter() {
         let when = if reason.passes_by_itself() { "by itself" } else { "" };
-        text.push_str(row(reason.as_str(), reason.get_documentation()).trim_end());
-        text.push_str(&format!(" {when} |\n"));
+        let row = row(reason.as_str(), reason.get_documentation());
+        text.extend([row.trim_end(), " ", when, " |\n"]);
     }
     text
 }

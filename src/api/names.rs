@@ -92,7 +92,8 @@ impl fmt::Debug for AccountId {
     }
 }
 
-string_form!(AccountId, "AccountId", max_length: 12, pattern: "^[0-9]{12}$");
+// Longer than any account id, so that one with hyphens is answered with the pattern and not with its length.
+string_form!(AccountId, "AccountId", max_length: 32, pattern: "^[0-9]{12}$");
 
 /// A name that is kept as its text.
 macro_rules! text_name {

@@ -242,14 +242,15 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     match error {
-        SdkError::ServiceError(context) => match context.err().code() {
-            Some(code) => Failure::answered(operation, code, context.err().message().unwrap_or_default()),
-            None => {
-                let status = context.raw().status().as_u16();
-                let code = if status < 500 { "AccessDenied" } else { "InternalError" };
-                Failure { code: None, ..Failure::answered(operation, code, &format!("HTTP status {status}")) }
+        SdkError::ServiceError(context) => {
+            if let Some(code) = context.err().code() {
+                return Failure::answered(operation, code, context.err().message().unwrap_or_default());
             }
-        },
+            // A proxy or a load balancer, not AWS itself: the status is all that can be understood.
+            let status = context.raw().status().as_u16();
+            let code = if status < 500 { "AccessDenied" } else { "InternalError" };
+            Failure { code: None, ..Failure::answered(operation, code, &format!("HTTP status {status}")) }
+        }
         SdkError::TimeoutError(_) => Failure::unanswered(operation, "AWS did not answer in time"),
         SdkError::ResponseError(_) => {
             Failure::unanswered(operation, "the answer of AWS was cut off or could not be read")

@@ -22,7 +22,9 @@ pub(super) fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
         files.push((format!("crds/{name}"), crd::to_yaml(&definition)?));
     }
     let Some(folder) = &args.write else {
-        files.iter().for_each(|(_, text)| print!("{text}"));
+        for (_, text) in &files {
+            print!("{text}");
+        }
         return Ok(());
     };
     files.push(("docs/api.md".into(), docs::api()?));

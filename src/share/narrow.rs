@@ -35,12 +35,11 @@ pub enum Narrowed {
 /// Narrows `change` down after `failure`.
 pub fn narrow(change: &Change, failure: &Failure) -> Narrowed {
     match failure.class {
-        Class::PrincipalRefused => principal(change, failure),
         Class::PublicRefused if change.add.contains(&Principal::Everyone) => {
             refuse(change, BTreeSet::from([Principal::Everyone]), failure)
         }
         // To be safe, an unknown refusal is treated as one of a principal: at worst it costs calls.
-        Class::PublicRefused | Class::Other => principal(change, failure),
+        Class::PrincipalRefused | Class::PublicRefused | Class::Other => principal(change, failure),
         Class::DefaultKey | Class::Quota => additions(change, failure),
         Class::NotFound
         | Class::NotUsable

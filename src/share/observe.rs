@@ -54,13 +54,13 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef) -> Result<(Sight, Option<BTreeSet
     let hindered = |image, reason, message: String, gone| Sight::Hindered { image, reason, message, gone };
     let (id, region) = (&image.id, &image.region);
     match ec2.launch_permissions(id).await {
-        Ok(held) => match found {
-            Some(found) => Ok((Sight::Shareable(found), Some(held))),
-            None => {
+        Ok(held) => {
+            let Some(found) = found else {
                 let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");
-                Ok((hindered(None, Reason::ImagePending, message, false), None))
-            }
-        },
+                return Ok((hindered(None, Reason::ImagePending, message, false), None));
+            };
+            Ok((Sight::Shareable(found), Some(held)))
+        }
         Err(failure) => match failure.class {
             Class::NotOwner => {
                 let owner = found.as_ref().and_then(|found| found.owner);

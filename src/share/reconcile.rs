@@ -212,7 +212,7 @@ impl Reconciler {
         for claimant in claimants.iter_mut().filter(|c| c.claim.standing.writes()) {
             let record = plan.records.get(&claimant.claim.key).cloned().unwrap_or_default();
             let held = claimant.object.finalizers().iter().any(|f| f == FINALIZER);
-            if !held && !(plan.changes.is_empty() && record.is_empty()) {
+            if !held && (!plan.changes.is_empty() || !record.is_empty()) {
                 match self.writer.finalizer(&claimant.object, true).await {
                     Ok(object) => claimant.object = Arc::new(object),
                     Err(error @ WriteError::Refused { .. }) => {

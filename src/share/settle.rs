@@ -69,8 +69,8 @@ fn record(party: &Party, held: &Principals, add: &Principals, given: &Principals
     match party.standing {
         Standing::Authoritative => keeps.chain(party.lists.iter().filter(holds_or_will).cloned()).collect(),
         Standing::Additive => {
-            let gives = |p: &&Principal| add.contains(*p) || (held.contains(*p) && given.contains(*p));
-            keeps.chain(party.lists.iter().filter(gives).cloned()).collect()
+            let is_its_own = |p: &&Principal| add.contains(*p) || (held.contains(*p) && given.contains(*p));
+            keeps.chain(party.lists.iter().filter(is_its_own).cloned()).collect()
         }
         Standing::Leaving => keeps.collect(),
         Standing::LeavingAsItIs => Principals::new(),

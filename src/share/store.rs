@@ -78,7 +78,9 @@ impl Shares {
                     .filter(|(key, source)| **source == watch && !listed.contains(*key))
                     .map(|(key, _)| key.clone())
                     .collect();
-                missed.iter().for_each(|key| inner.remove(key, &mut effect));
+                for key in &missed {
+                    inner.remove(key, &mut effect);
+                }
             }
             Event::Apply(object) => {
                 inner.source.insert(ObjectKey::of(&object), watch);

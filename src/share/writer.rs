@@ -119,13 +119,10 @@ impl Writer {
         key: &ObjectKey,
         write: impl Future<Output = kube::Result<Stored>>,
     ) -> Result<Stored, WriteError> {
-        let result = match tokio::time::timeout(DEADLINE, write).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.metrics.kube_request("patch", resource, 0);
-                let message = format!("no answer within {} s", DEADLINE.as_secs());
-                return Err(WriteError::Refused { action, key: key.clone(), message });
-            }
+        let Ok(result) = tokio::time::timeout(DEADLINE, write).await else {
+            self.metrics.kube_request("patch", resource, 0);
+            let message = format!("no answer within {} s", DEADLINE.as_secs());
+            return Err(WriteError::Refused { action, key: key.clone(), message });
         };
         match result {
             Ok(object) => {

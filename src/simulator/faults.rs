@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::wildcard;
 
@@ -44,12 +44,16 @@ pub enum FaultKind {
         milliseconds: u64,
     },
     /// The call takes effect; headers and half of the body come, and then nothing more.
+    #[serde(deserialize_with = "nothing_more")]
     Stall,
     /// The connection is reset, and the call has no effect.
+    #[serde(deserialize_with = "nothing_more")]
     ResetBefore,
     /// The call takes effect, and the connection is reset instead of an answer.
+    #[serde(deserialize_with = "nothing_more")]
     ResetAfter,
     /// `RequestLimitExceeded` 503 from EC2, `Throttling` 400 from STS; no effect.
+    #[serde(deserialize_with = "nothing_more")]
     Throttle,
     /// A 5xx; no effect.
     ServerError {
@@ -61,6 +65,7 @@ pub enum FaultKind {
         html: bool,
     },
     /// `UnauthorizedOperation` 403 from EC2, `AccessDenied` 403 from STS; no effect.
+    #[serde(deserialize_with = "nothing_more")]
     AccessDenied,
     /// Any other error; no effect.
     Error {
@@ -72,6 +77,14 @@ pub enum FaultKind {
         #[serde(default)]
         message: String,
     },
+}
+
+/// The rest of a kind that is only a name. Without this, serde would ignore whatever else is written there.
+fn nothing_more<'de, D: Deserializer<'de>>(rest: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    Nothing::deserialize(rest).map(|Nothing {}| ())
 }
 
 fn internal_error() -> u16 {

@@ -55,6 +55,14 @@ impl Reply {
     }
 }
 
+#[cfg(test)]
+impl Reply {
+    /// The body as it would be without a fault of the delivery.
+    pub(super) fn whole_body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// A body that ends as it should, or never.
 #[derive(Debug)]
 pub(super) struct ReplyBody {

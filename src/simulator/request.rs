@@ -83,7 +83,6 @@ fn credential(headers: &HeaderMap) -> Result<Credential, ApiError> {
     let header = text(headers, &AUTHORIZATION).ok_or_else(errors::missing_authentication_token)?;
     let (_, rest) = header.split_once("Credential=").ok_or_else(errors::incomplete_signature)?;
     let scope = rest.split([',', ' ']).next().unwrap_or_default();
-    // An access key id has no slash; reading from the right would be no safer.
     let [access_key_id, _date, region, _service, "aws4_request"] = scope.split('/').collect::<Vec<_>>()[..] else {
         return Err(errors::incomplete_signature());
     };

@@ -204,8 +204,19 @@ def others():
     refused("InvalidClientTokenId", client("sts", CLOSED).get_caller_identity)
 
 
+def faults_and_retries():
+    """In eu-west-1 the first calls fail, each in another way; the SDK's own retries get over them."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=5)
+    keys = {"aws_access_key_id": OWNER, "aws_secret_access_key": "any"}
+    patient = boto3.client("ec2", region_name="eu-west-1", endpoint_url=ENDPOINT, config=config, **keys)
+    answer = patient.describe_images(Owners=["self"])
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 4, answer["ResponseMetadata"]
+    message, status = refused("UnauthorizedOperation", patient.describe_tags)
+    assert status == 403 and "is not authorized to perform: ec2:DescribeTags" in message, message
+
+
 ENDPOINT = sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
 
-for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, others):
+for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, others, faults_and_retries):
     part()
     print("ok", part.__name__.replace("_", " "), flush=True)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use amishare::{
-    api::{AmiShare, AmiShareStatus, conditions},
+    api::{AmiShare, AmiShareStatus},
     aws::Aws,
     cli::{RunArgs, operate},
     runtime::{health::Readiness, metrics::Metrics},
