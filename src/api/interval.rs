@@ -32,12 +32,21 @@ impl FromStr for Interval {
     type Err = InvalidInterval;
 
     fn from_str(text: &str) -> Result<Self, InvalidInterval> {
-        // kube reads Go's durations, of which ours are those that are positive and have no fractions.
-        let whole = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'h' | b'm' | b's')) && !text.contains("ms");
-        match text.parse::<kube::core::Duration>() {
-            Ok(duration) if whole => Ok(Self(duration.into())),
-            _ => Err(InvalidInterval(text.chars().take(32).collect())),
+        let invalid = || InvalidInterval(text.chars().take(32).collect());
+        let mut seconds = 0;
+        for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+            let (number, unit) = part.split_at(part.len() - part.chars().next_back().map_or(0, char::len_utf8));
+            let unit = match unit {
+                "h" => 3600,
+                "m" => 60,
+                "s" => 1,
+                _ => return Err(invalid()),
+            };
+            let number =
+                Some(number).filter(|n| n.len() <= 6).and_then(|n| n.parse::<u64>().ok()).ok_or_else(invalid)?;
+            seconds += number * unit;
         }
+        if text.is_empty() { Err(invalid()) } else { Ok(Self(Duration::from_secs(seconds))) }
     }
 }
 
