@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{
-        ABANDON, AmiShareStatus, FINALIZER, ImageRef, ON_DELETE, REQUESTED_AT, Reason,
+        ABANDON, AmiShareStatus, ConditionType, FINALIZER, ImageRef, ON_DELETE, REQUESTED_AT, Reason,
         conditions::find,
         stored::{Content, Stored},
     },
@@ -61,6 +61,17 @@ pub struct Reconciler {
     pub refused: Refused,
     /// How long whom AWS refused is not tried again.
     pub refused_retry: Duration,
+}
+
+/// How an object came out of a reconcile, the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Finished {
+    /// As it wants, or on its way there.
+    Well,
+    /// It needs a person.
+    Stalled,
+    /// It is to go, and what it gave could not be taken back.
+    Waiting,
 }
 
 /// An object and what it says about the image, as the reconcile goes on.
@@ -171,13 +182,13 @@ impl Reconciler {
         self.metrics.drift_corrected(notices::drift_corrected(&view));
 
         let mut trouble = None;
-        let mut blocked = false;
+        let mut found = Finished::Well;
         for claimant in &claimants {
             for notice in notices::of_changes(&claimant.claim, &view) {
                 self.writer.tell(&claimant.object, &notice).await;
             }
             match self.finish(claimant, &view, now).await {
-                Ok(done) => blocked |= !done,
+                Ok(finished) => found = found.max(finished),
                 Err(error) => trouble = Some(trouble.unwrap_or_else(|| Failed::from(error))),
             }
         }
@@ -187,7 +198,7 @@ impl Reconciler {
         if let Some(failure) = outcome.to_retry() {
             return Err(failure.into());
         }
-        if blocked || excluded {
+        if found == Finished::Waiting || excluded {
             let message = "an object waits for something that was refused; its status says for what".into();
             return Err(Failed { reason: Reason::DeletionBlocked.as_str(), message, retry: None });
         }
@@ -197,7 +208,10 @@ impl Reconciler {
         let retry_refused = retry_refused
             .map(|at| at.saturating_duration_since(tokio::time::Instant::now()))
             .or((!outcome.refused.is_empty()).then_some(self.refused_retry));
-        Ok(next(&claimants, &after.sight, retry_refused, now))
+        Ok(match next(&claimants, &after.sight, retry_refused, now) {
+            Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
+            next => next,
+        })
     }
 
     /// Stores the finalizer and the ownership record of every claim before anything is done. Returns the object whose record
@@ -239,28 +253,32 @@ impl Reconciler {
         Ok(None)
     }
 
-    /// Reports to one object after everything is done. Returns whether the object has what it wants, as far as it is leaving.
-    async fn finish(&self, claimant: &Claimant, view: &View<'_>, now: Timestamp) -> Result<bool, WriteError> {
+    /// Reports to one object after everything is done.
+    async fn finish(&self, claimant: &Claimant, view: &View<'_>, now: Timestamp) -> Result<Finished, WriteError> {
         let Claimant { object, claim } = claimant;
         if claim.standing == Standing::Leaving {
             return match status::not_taken_back(claim, view) {
-                None => self.let_go(view.image, claimant, Some(view)).await.map(|()| true),
+                None => self.let_go(view.image, claimant, Some(view)).await.map(|()| Finished::Well),
                 Some(why) if claimant.deleting() => {
                     let old = object.status();
                     let new = status::deletion_blocked(claimant.subject(&old), claim, &why, now);
-                    self.report(claimant, &old, new).await.map(|()| false)
+                    self.report(claimant, &old, new).await.map(|()| Finished::Waiting)
                 }
-                Some(_) => Ok(false),
+                Some(_) => Ok(Finished::Waiting),
             };
         }
         if !claim.standing.writes() && claim.standing != Standing::Observing {
             self.without_aws(view.image, claimant, now).await?;
-            return Ok(true);
+            return Ok(Finished::Well);
         }
         let old = object.status();
         let new = status::status(claimant.subject(&old), claim, view, now);
+        let finished = match find(&new.conditions, ConditionType::Stalled) {
+            Some(_) => Finished::Stalled,
+            None => Finished::Well,
+        };
         self.report(claimant, &old, new).await?;
-        Ok(true)
+        Ok(finished)
     }
 
     /// Sees to an object for which AWS need not be asked.
@@ -433,9 +451,4 @@ fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>, 
         Sight::Hindered { .. } => Next::Stalled(after),
         Sight::Shareable(_) => Next::After(after),
     }
-}
-
-/// Whether an object reports that it needs a person.
-pub fn is_stalled(status: &AmiShareStatus) -> bool {
-    find(&status.conditions, crate::api::ConditionType::Stalled).is_some()
 }

@@ -18,7 +18,7 @@ use crate::{
     api::{
         AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
         ami_share::{ImageStatus, SharedWith},
-        conditions::{Status, Verdict, conditions, find},
+        conditions::{Status, Verdict, conditions},
         principal::in_words,
     },
     aws::failure::Failure,
@@ -468,9 +468,4 @@ fn pending(plan: &Plan) -> Vec<String> {
         words.push(format!("and {more} more"));
     }
     words
-}
-
-/// Whether the summary of `status` says that AWS is as the spec says, for this generation.
-pub fn is_ready(status: &AmiShareStatus) -> bool {
-    find(&status.conditions, ConditionType::Ready).is_some_and(|c| c.status == "True")
 }

@@ -99,6 +99,11 @@ impl Shares {
         }
     }
 
+    /// Takes in that an object is no more.
+    pub fn no_more(&self, key: &ObjectKey) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key, &mut Effect::default());
+    }
+
     /// Every object that concerns an image, in the order of their names.
     pub fn concerning(&self, image: &ImageRef) -> Vec<Arc<Stored>> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -133,12 +133,29 @@ impl Writer {
             Err(error) => {
                 let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
                 self.metrics.kube_request("patch", resource, code);
-                Err(match code {
-                    404 => WriteError::Gone(key.clone()),
-                    409 => WriteError::Conflict(key.clone()),
-                    _ => WriteError::Refused { action, key: key.clone(), message: error.to_string() },
-                })
+                match code {
+                    404 => {
+                        self.shares.no_more(key);
+                        Err(WriteError::Gone(key.clone()))
+                    }
+                    409 => {
+                        self.read_again(key).await;
+                        Err(WriteError::Conflict(key.clone()))
+                    }
+                    _ => Err(WriteError::Refused { action, key: key.clone(), message: error.to_string() }),
+                }
             }
+        }
+    }
+
+    /// Takes in the newest version of an object. The watch will bring it too, but it may be behind, or down: without this, the
+    /// next try would be decided on the old version again.
+    async fn read_again(&self, key: &ObjectKey) {
+        match tokio::time::timeout(DEADLINE, self.api(key).get_opt(&key.name)).await {
+            Ok(Ok(Some(object))) => self.shares.written(object),
+            Ok(Ok(None)) => self.shares.no_more(key),
+            Ok(Err(error)) => tracing::debug!(share = %key, %error, "could not be read again"),
+            Err(_) => tracing::debug!(share = %key, "could not be read again in time"),
         }
     }
 

@@ -3,5 +3,7 @@
 //! One binary, because each one would link the AWS SDK anew. `make test` runs them all; `cargo test --all-features --test it
 //! NAME` runs some.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod harness;
 mod sharing;

@@ -11,7 +11,7 @@ use std::{fmt::Display, future::Future, time::Duration};
 use tokio::time::Instant;
 
 /// How long a condition may take to come true. Generous: a machine that compiles at the same time is slow.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(40);

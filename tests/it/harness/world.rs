@@ -35,6 +35,10 @@ use super::{
 /// The account whose images are shared, in every scenario.
 pub const OWNER: &str = "999988887777";
 
+/// Numbers worlds and requests, so that their names differ.
+static WORLDS: AtomicU32 = AtomicU32::new(0);
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
+
 /// What a world begins with.
 #[derive(Default)]
 pub struct Setup {
@@ -104,7 +108,6 @@ impl World {
         let (served, stop) = (aws.clone(), serving.clone());
         tokio::spawn(async move { served.serve(listener, stop.cancelled_owned()).await });
 
-        static WORLDS: AtomicU32 = AtomicU32::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let namespaces: Vec<String> = (0..=setup.more_namespaces).map(|n| format!("world-{number}-{n}")).collect();
         for namespace in &namespaces {
@@ -296,7 +299,6 @@ impl World {
 
     /// Asks the operator to check an AmiShare now, and waits until it has.
     pub async fn check_now(&self, name: &str) {
-        static REQUESTS: AtomicU32 = AtomicU32::new(0);
         let token = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
         let annotation = format!("reconcile.amishare.dev/requestedAt={token}");
         self.kubectl(&["annotate", "--overwrite", "amishare", name, &annotation]).await;
