@@ -56,7 +56,7 @@ advisories: $(CARGO_DENY) ## Check dependencies for known vulnerabilities (needs
 	$(CARGO_DENY) --workspace --all-features check advisories
 
 .PHONY: clean
-clean: ## Remove what was built here (the cache outside the checkout stays: $(CACHE))
+clean: ## Remove what was built here; ~/.cache/amishare stays
 	cargo clean
 
 .PHONY: toolchain

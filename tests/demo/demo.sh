@@ -17,6 +17,7 @@ finish() {
         # While the operator still runs: it takes back what the shares gave.
         kubectl delete amishares --all --timeout=30s >/dev/null 2>&1 || true
         [[ $namespace == default ]] || kubectl delete namespace "$namespace" --wait=false >/dev/null 2>&1 || true
+        [[ -n $had_definition ]] || kubectl delete crd amishares.amishare.dev --wait=false >/dev/null 2>&1 || true
     fi
     for child in "${children[@]}"; do kill "$child" 2>/dev/null || true; done
     wait 2>/dev/null || true
@@ -71,6 +72,7 @@ export AWS_ENDPOINT_URL=http://127.0.0.1:$aws_port AWS_REGION=$region AWS_DEFAUL
 export AWS_ACCESS_KEY_ID=$owner AWS_SECRET_ACCESS_KEY=simulated
 "$bin/amishare" simulate --listen "127.0.0.1:$aws_port" --scenario tests/demo/aws.yaml >"$tmp/simulator.log" 2>&1 &
 children+=($!)
+had_definition=$(kubectl get crd amishares.amishare.dev --ignore-not-found --output name)
 kubectl apply --server-side -f crds/amishare.dev_amishares.yaml
 kubectl wait --for=condition=Established crd/amishares.amishare.dev --timeout=30s >/dev/null
 installed=yes
