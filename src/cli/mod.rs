@@ -16,8 +16,12 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::doc_markdown, reason = "these comments are the help text")]
 enum Command {
     /// Run the operator.
+    ///
+    /// AWS credentials, endpoints and proxies are configured as for every AWS tool: AWS_ACCESS_KEY_ID, AWS_PROFILE,
+    /// AWS_ENDPOINT_URL, IRSA, EKS Pod Identity. The cluster is the one that the pod runs in, or that of KUBECONFIG.
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write everything that is generated from the types.
     Crds(crds::CrdsArgs),

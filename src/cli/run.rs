@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroUsize, sync::Arc, 
 
 use anyhow::Context;
 use clap::Args;
-use kube::Client;
+use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +23,6 @@ use crate::{
 };
 
 /// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
-///
-/// AWS credentials, endpoints and proxies are configured as for every AWS tool: `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`,
-/// `AWS_ENDPOINT_URL`, IRSA and EKS Pod Identity. The cluster is the one that the pod runs in, or that of `KUBECONFIG`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas; all of them if there are none. All AmiShares of an image must be in
@@ -79,19 +76,23 @@ pub struct RunArgs {
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::start(args.log_format, &args.log).with_context(|| format!("--log {:?} cannot be read", args.log))?;
     let stop = shutdown::on_signal().context("cannot listen for signals")?;
-    let client = Client::try_default()
-        .await
-        .context("no Kubernetes cluster: run in a pod with a service account, or set KUBECONFIG")?;
+    let client = connect().await?;
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
-    let mut listeners = vec![listen(args.health_address).await?];
-    if args.metrics_address != args.health_address {
-        listeners.push(listen(args.metrics_address).await?);
+    let (probes, numbers) = (health::probes(readiness.clone(), stop.clone()), health::metrics(Arc::clone(&metrics)));
+    let mut servers = Vec::new();
+    if args.metrics_address == args.health_address {
+        servers.push((listen(args.health_address).await?, probes.merge(numbers)));
+    } else {
+        servers.push((listen(args.health_address).await?, probes));
+        servers.push((listen(args.metrics_address).await?, numbers));
     }
-    for listener in listeners {
-        let (readiness, metrics, stop) = (readiness.clone(), Arc::clone(&metrics), stop.clone());
+    // Served to the very end: while work drains, /readyz says that the process is stopping.
+    let ended = CancellationToken::new();
+    for (listener, router) in servers {
+        let (stop, ended) = (stop.clone(), ended.clone());
         tokio::spawn(async move {
-            if let Err(error) = health::serve(listener, readiness, metrics, stop.clone()).await {
+            if let Err(error) = health::serve(listener, router, ended).await {
                 tracing::error!(%error, "probes and metrics can no longer be served; stopping");
                 stop.cancel();
             }
@@ -100,8 +101,25 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let aws = Arc::new(Aws::from_environment(Arc::clone(&metrics)).await);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     operate(&args, client, aws, metrics, readiness, stop).await;
+    ended.cancel();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The longest that the API server may be silent: longer than a watch without events, and no connection that is dead hangs for
+/// ever. kube has no such limit of its own.
+const SILENCE: Duration = Duration::from_mins(6);
+
+/// A client of the cluster that the process runs in, or that of `KUBECONFIG`.
+async fn connect() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await.map_err(|error| {
+        // kube's message tells both ways that it tried, twice.
+        let kubeconfig = std::env::var("KUBECONFIG").unwrap_or_else(|_| "~/.kube/config".into());
+        tracing::debug!(%error, "no cluster");
+        anyhow::anyhow!("no Kubernetes cluster: this is no pod, and {kubeconfig} cannot be read; set KUBECONFIG")
+    })?;
+    config.read_timeout = Some(SILENCE);
+    Client::try_from(config).context("the Kubernetes configuration cannot be used")
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

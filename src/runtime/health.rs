@@ -41,36 +41,31 @@ impl Readiness {
     }
 }
 
-#[derive(Clone)]
-struct Shared {
-    readiness: Readiness,
-    stop: CancellationToken,
-    metrics: Arc<Metrics>,
-}
-
-/// Serves the probes and the metrics until `stop`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let shared = Shared { readiness, stop: stop.clone(), metrics };
-    let router = Router::new()
+/// The probes: a process that stops is not ready.
+pub fn probes(readiness: Readiness, stop: CancellationToken) -> Router {
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
-        .with_state(shared);
+        .with_state((readiness, stop))
+}
+
+/// The metrics.
+pub fn metrics(metrics: Arc<Metrics>) -> Router {
+    Router::new().route("/metrics", get(metrics_text)).with_state(metrics)
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn readyz(State(shared): State<Shared>) -> Response {
-    let mut missing = shared.readiness.missing();
-    if shared.stop.is_cancelled() {
+async fn readyz(State((readiness, stop)): State<(Readiness, CancellationToken)>) -> Response {
+    let mut missing = readiness.missing();
+    if stop.is_cancelled() {
         missing.push("operator: stopping".into());
     }
     if missing.is_empty() {
@@ -79,8 +74,8 @@ async fn readyz(State(shared): State<Shared>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("\n"))).into_response()
 }
 
-async fn metrics_text(State(shared): State<Shared>) -> Response {
-    match shared.metrics.render() {
+async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.render() {
         Ok(text) => {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
         }
