@@ -315,7 +315,8 @@ pub struct GrantedOnImage {
 
     /// Who got a launch permission on it: account ids, ARNs, or all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[schemars(length(max = 6000))]
+    // Twice what a spec can list: while one list replaces another, both are on record.
+    #[schemars(length(max = 12000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub launch_permission: BTreeSet<Principal>,
 
@@ -336,7 +337,7 @@ pub struct GrantedOnSnapshots {
     pub snapshot_ids: BTreeSet<SnapshotId>,
 
     /// The accounts that got createVolumePermission on each of them.
-    #[schemars(length(max = 5000))]
+    #[schemars(length(max = 12000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub account_ids: BTreeSet<AccountId>,
 }

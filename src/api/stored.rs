@@ -34,12 +34,18 @@ pub enum Content {
 pub struct Unreadable {
     /// Why it cannot be read.
     pub error: String,
+    /// The Region that it names, where that much can be read.
+    pub region: Option<Region>,
     /// The image that it names, where that much can be read.
     pub image: Option<ImageRef>,
+    /// Whether its deletion leaves AWS as it is, as far as that can be read: `deletionPolicy: Retain` or `mode: Observe`.
+    pub leaves_as_it_is: bool,
     /// Everyone that it lists or has given access, where that can be read.
     pub principals: BTreeSet<Principal>,
     /// Its status, or what can be read of it: what it has given above all.
     pub status: AmiShareStatus,
+    /// Whether the whole status could be read. If not, it must not be written: what is not understood would be lost.
+    pub status_is_whole: bool,
 }
 
 impl Unreadable {
@@ -53,16 +59,21 @@ impl Unreadable {
             .flatten()
             .filter_map(|principal| principal.as_str()?.parse().ok());
         let everyone = object.pointer("/spec/shareWith/public") == Some(&Value::Bool(true));
-        let status = object.get("status").map(AmiShareStatus::deserialize).and_then(Result::ok).unwrap_or_else(|| {
+        let whole = object.get("status").map_or(Ok(AmiShareStatus::default()), AmiShareStatus::deserialize);
+        let status_is_whole = whole.is_ok();
+        let status = whole.unwrap_or_else(|_| {
             let granted = object.pointer("/status/granted").and_then(Value::as_array).into_iter().flatten();
             let granted = granted.filter_map(|entry| GrantedOnImage::deserialize(entry).ok()).collect();
             AmiShareStatus { granted, ..AmiShareStatus::default() }
         });
         Self {
             error,
-            image: region.zip(id).map(|(region, id)| ImageRef { region, id }),
+            image: region.clone().zip(id).map(|(region, id)| ImageRef { region, id }),
+            region,
+            leaves_as_it_is: text("/spec/deletionPolicy") == Some("Retain") || text("/spec/mode") == Some("Observe"),
             principals: listed.chain(everyone.then_some(Principal::Everyone)).collect(),
             status,
+            status_is_whole,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Ec2::call`], which bounds how many are
 //! under way, times them and turns errors into [`Failure`]s. Nothing is decided here.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use aws_sdk_ec2::{
     Client,
@@ -14,10 +14,7 @@ use aws_sdk_ec2::{
     },
 };
 use aws_smithy_runtime_api::http::Response;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{batch::Batches, failure::Failure};
 use crate::{
@@ -33,10 +30,6 @@ use crate::{
 /// (aws.md section 2.3), and enough to hide the latency.
 const CALLS_UNDER_WAY: usize = 16;
 
-/// How long the answer about block public access is good for. Its bucket is the smallest of all, and a change of it takes up
-/// to ten minutes to apply anyway (aws.md section 1.7).
-const BLOCK_PUBLIC_ACCESS_MAX_AGE: Duration = Duration::from_mins(10);
-
 /// EC2 accepts any number up to this for MaxResults of DescribeImages.
 const PAGE: i32 = 1000;
 
@@ -47,20 +40,12 @@ pub struct Ec2 {
     client: Client,
     under_way: Semaphore,
     images: Batches<ImageId, Option<Image>>,
-    blocks_public_access: Mutex<Option<(Instant, bool)>>,
     metrics: Arc<Metrics>,
 }
 
 impl Ec2 {
     pub(super) fn new(region: Region, client: Client, metrics: Arc<Metrics>) -> Self {
-        Self {
-            region,
-            client,
-            under_way: Semaphore::new(CALLS_UNDER_WAY),
-            images: Batches::default(),
-            blocks_public_access: Mutex::default(),
-            metrics,
-        }
+        Self { region, client, under_way: Semaphore::new(CALLS_UNDER_WAY), images: Batches::default(), metrics }
     }
 
     /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time: up
@@ -139,30 +124,23 @@ impl Ec2 {
         Ok(principals(id.as_str(), texts.flatten()))
     }
 
-    /// Whether this account's images in this Region cannot newly be made public.
+    /// Whether this account's images in this Region cannot newly be made public. Asked only when an image is to be made
+    /// public and is not, and not remembered: whoever has just switched it off wants to see that it works. The call has the
+    /// bucket of every other that reads (aws.md section 2.3).
     ///
     /// # Errors
     /// When the call fails.
     pub async fn blocks_public_access(&self) -> Result<bool, Failure> {
-        let mut cached = self.blocks_public_access.lock().await;
-        if let Some((since, blocks)) = *cached
-            && since.elapsed() < BLOCK_PUBLIC_ACCESS_MAX_AGE
-        {
-            return Ok(blocks);
-        }
         let call = self.client.get_image_block_public_access_state();
         let answer = self.call("GetImageBlockPublicAccessState", call.send()).await?;
         let state = answer.image_block_public_access_state();
-        let blocks = state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str());
-        *cached = Some((Instant::now(), blocks));
-        Ok(blocks)
+        Ok(state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str()))
     }
 
     /// Makes one change: one call.
     ///
     /// # Errors
-    /// When the call fails; unless the failure [may have taken effect](super::failure::Class::may_have_taken_effect), AWS is
-    /// as it was.
+    /// When the call fails. Unless there was no answer, AWS is as it was.
     pub async fn change(&self, change: &Change) -> Result<(), Failure> {
         let Change { target, add, remove } = change;
         match target {
@@ -243,11 +221,12 @@ where
 {
     match error {
         SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
             if let Some(code) = context.err().code() {
-                return Failure::answered(operation, code, context.err().message().unwrap_or_default());
+                let failure = Failure::answered(operation, code, context.err().message().unwrap_or_default());
+                return if status < 500 { failure } else { failure.with_server_error() };
             }
             // A proxy or a load balancer, not AWS itself: the status is all that can be understood.
-            let status = context.raw().status().as_u16();
             let code = if status < 500 { "AccessDenied" } else { "InternalError" };
             Failure { code: None, ..Failure::answered(operation, code, &format!("HTTP status {status}")) }
         }

@@ -80,16 +80,21 @@ impl Class {
             "InvalidParameter" if message.contains("AWS Managed CMK") => Self::DefaultKey,
             "ResourceLimitExceeded" if message.contains("public images") => Self::PublicRefused,
             "ResourceLimitExceeded" | "ResourceCountLimitExceeded" => Self::Quota,
-            "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => Self::Throttled,
+            // Those that the SDK counts as throttling too.
+            "RequestLimitExceeded"
+            | "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "EC2ThrottledException"
+            | "TooManyRequestsException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "SlowDown"
+            | "BandwidthLimitExceeded" => Self::Throttled,
             "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable" | "Unavailable"
             | "RetryableError" => Self::Unavailable,
             _ => Self::Other,
         }
-    }
-
-    /// Whether AWS may have carried out a call that failed so.
-    pub fn may_have_taken_effect(self) -> bool {
-        matches!(self, Self::Unavailable)
     }
 }
 
@@ -97,6 +102,13 @@ impl Failure {
     /// The failure that an answer of AWS makes.
     pub fn answered(operation: &'static str, code: &str, message: &str) -> Self {
         Self { class: Class::of(code, message), operation, code: Some(code.to_owned()), message: stable(message) }
+    }
+
+    /// The same, when the answer came with a status of 5xx: whatever its code, the call may have taken effect.
+    #[must_use]
+    pub fn with_server_error(self) -> Self {
+        let class = if self.class == Class::Other { Class::Unavailable } else { self.class };
+        Self { class, ..self }
     }
 
     /// The failure of a call that got no answer that could be understood.
@@ -148,13 +160,30 @@ fn stable(message: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    text.split_whitespace().filter(|word| !is_request_id(word)).collect::<Vec<_>>().join(" ")
+    without_request_ids(&text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a word holds a UUID, which is what AWS's request ids are.
-fn is_request_id(word: &str) -> bool {
-    let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let groups: Vec<&str> = word.split('-').collect();
+/// The length of a UUID, which is what AWS's request ids are.
+const UUID: usize = 36;
+
+/// The text without UUIDs, whatever stands around them: `Request ID: …`, `(requestId=…)`.
+fn without_request_ids(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(next) = rest.chars().next() {
+        let follows_a_word = kept.ends_with(|c: char| c.is_ascii_alphanumeric());
+        let candidate = rest.get(..UUID).filter(|id| !follows_a_word && is_uuid(id));
+        if candidate.is_some() && !rest[UUID..].starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            rest = &rest[UUID..];
+        } else {
+            kept.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    kept
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
     groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
 }

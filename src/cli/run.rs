@@ -1,6 +1,6 @@
 //! `amishare run`: the operator's process.
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -19,7 +19,14 @@ use crate::{
         shutdown,
         telemetry::{self, LogFormat},
     },
-    share::{controller, plan::Policy, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
+    share::{
+        controller,
+        plan::Policy,
+        reconcile::Reconciler,
+        refused::{Refused, Told},
+        store::Shares,
+        writer::Writer,
+    },
 };
 
 /// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
@@ -139,7 +146,10 @@ pub async fn operate(
 ) {
     let (queue, requests) = Queue::new();
     let (shares, clock) = (Shares::default(), Clock::wall());
-    let writer = Writer { client: client.clone(), shares: shares.clone(), metrics: Arc::clone(&metrics), clock };
+    let namespaces = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
+    let scopes = controller::scopes(namespaces);
+    let writer =
+        Writer { client: client.clone(), shares: shares.clone(), metrics: Arc::clone(&metrics), clock, scopes };
     let reconciler = Arc::new(Reconciler {
         aws,
         shares,
@@ -152,14 +162,14 @@ pub async fn operate(
         metrics: Arc::clone(&metrics),
         queue,
         refused: Refused::default(),
-        refused_retry: args.refused_retry.as_duration(),
+        refused_retry: args.refused_retry.as_duration().max(Duration::from_secs(1)),
+        told: Told::default(),
     });
     let limits = Limits {
         concurrency: args.concurrency.get(),
         deadline: args.reconcile_deadline.as_duration().max(Duration::from_secs(1)),
         grace: args.shutdown_grace.as_duration(),
     };
-    let namespaces: BTreeSet<String> = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
     let runner = Runner { name: controller::NAME, limits, metrics };
-    controller::run(client, &namespaces, reconciler, requests, runner, readiness, stop).await;
+    controller::run(client, reconciler, requests, runner, readiness, stop).await;
 }

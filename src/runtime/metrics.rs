@@ -2,15 +2,16 @@
 //!
 //! Labels are closed vocabularies, except for object names on the condition gauges. No label ever holds an account id.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+use strum::VariantArray;
 
-use crate::api::Region;
+use crate::api::{ConditionType, Region};
 
 /// From a reconcile that finds nothing to do to one that waits for AWS.
 const RECONCILE_SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -103,8 +104,6 @@ pub struct Metrics {
     drift_corrected: Counter,
     conditions: Family<Condition, Gauge>,
     suspended: Family<Object, Gauge>,
-    // Families hand out gauges on demand; to drop those of an object, its condition types have to be known.
-    condition_types: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }
 
 impl Default for Metrics {
@@ -144,7 +143,6 @@ impl Metrics {
             drift_corrected: Counter::default(),
             conditions: Family::default(),
             suspended: Family::default(),
-            condition_types: std::sync::Mutex::default(),
         };
         metrics.register();
         metrics
@@ -242,9 +240,7 @@ impl Metrics {
         suspended: bool,
     ) {
         self.forget(kind, (namespace, name));
-        let mut types = self.condition_types.lock().unwrap_or_else(PoisonError::into_inner);
         for (r#type, current) in conditions {
-            types.insert(r#type.to_owned());
             for status in STATUSES {
                 let labels =
                     Condition { kind, namespace: namespace.into(), name: name.into(), r#type: r#type.into(), status };
@@ -257,10 +253,9 @@ impl Metrics {
 
     /// An object is no more.
     pub fn forget(&self, kind: &'static str, (namespace, name): (&str, &str)) {
-        let types = self.condition_types.lock().unwrap_or_else(PoisonError::into_inner);
-        for r#type in types.iter() {
+        for r#type in ConditionType::VARIANTS {
             for status in STATUSES {
-                let (namespace, name, r#type) = (namespace.into(), name.into(), r#type.clone());
+                let (namespace, name, r#type) = (namespace.into(), name.into(), r#type.as_str().into());
                 self.conditions.remove(&Condition { kind, namespace, name, r#type, status });
             }
         }

@@ -1,6 +1,6 @@
 //! What keeps the process running and observable: clock, work queue, metrics, probes, logs, shutdown.
 //!
-//! Knows nothing of AWS and nothing of shares.
+//! Of AWS and of shares it knows only the words that label metrics.
 
 pub mod backoff;
 pub mod clock;

@@ -5,13 +5,14 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 
 use super::granted::Granted;
 use crate::api::{
-    ABANDON, AmiShare, ImageId, ImageRef, ON_DELETE, Principal,
+    ABANDON, AmiShare, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, GrantedOnImage, ShareMode},
+    conditions::find,
     stored::{Content, Stored},
 };
 
@@ -50,6 +51,8 @@ pub enum Standing {
     Suspended,
     /// Cannot be read, and protects whomever it can be seen to list.
     Unreadable,
+    /// The API server would not store what it is about to give, so that nothing is done for it; protects whom it lists.
+    Unrecorded,
     /// Is being deleted or has moved to another image, and takes back what it gave.
     Leaving,
     /// Is being deleted or has moved to another image, and leaves AWS as it is.
@@ -60,6 +63,11 @@ impl Standing {
     /// Whether the claim gives and takes now.
     pub fn writes(self) -> bool {
         matches!(self, Self::Authoritative | Self::Additive)
+    }
+
+    /// Whether the claim takes back what it gave and nobody lists any more.
+    pub fn takes_back(self) -> bool {
+        self.writes() || self == Self::Leaving
     }
 
     /// Whether the claim's object is on its way off the image.
@@ -83,6 +91,8 @@ pub struct Claim {
     pub granted: Granted,
     /// Whether its time is over.
     pub expired: bool,
+    /// Whether its last attempt failed or never ended, so that it may be on record for something that it never gave.
+    pub unfinished: bool,
 }
 
 impl Claim {
@@ -98,19 +108,21 @@ impl Claim {
                 }
                 let deleting = object.metadata.deletion_timestamp.is_some();
                 let standing = match leaving(object) {
-                    Some(standing) if deleting => standing,
-                    _ if deleting => Standing::Leaving,
-                    _ => Standing::Unreadable,
+                    _ if !deleting => Standing::Unreadable,
+                    Some(standing) => standing,
+                    None if unreadable.leaves_as_it_is => Standing::LeavingAsItIs,
+                    None => Standing::Leaving,
                 };
-                let lists: BTreeSet<Principal> = if deleting || !names_it {
+                // It may name any image on which it has given something, in a way that is not understood here.
+                let lists = if deleting {
                     BTreeSet::new()
                 } else {
-                    unreadable.principals.iter().chain(&granted.launch).cloned().collect()
+                    unreadable.principals.union(&granted.launch).cloned().collect()
                 };
                 let key = ObjectKey::of(object);
                 // It may list them for its snapshots too: that much cannot be told, and to protect is the safe guess.
-                let lists_for_volumes = Some(lists.clone());
-                Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false })
+                let lists_for_volumes = Some(accounts(&lists));
+                Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false, unfinished: false })
             }
         }
     }
@@ -135,6 +147,13 @@ impl Claim {
             return None;
         }
         let deleting = share.meta().deletion_timestamp.is_some();
+        if selector.id.is_none() && !deleting {
+            // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
+            let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
+            let lists_for_volumes = Some(accounts(&lists));
+            let (key, standing) = (ObjectKey::of(share), Standing::Unreadable);
+            return Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false, unfinished: false });
+        }
         let standing = if deleting {
             match (mode, deletion_policy) {
                 _ if leaving(share) == Some(Standing::LeavingAsItIs) => Standing::LeavingAsItIs,
@@ -145,19 +164,23 @@ impl Claim {
             Standing::Suspended
         } else {
             match (mode, names_it, deletion_policy) {
-                (ShareMode::Observe, _, _) => Standing::Observing,
+                // To let go of what is retained takes no call to AWS.
+                (_, false, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
+                // Nothing is taken back in this mode, and the image that the object names now is where it reports.
+                (ShareMode::Observe, false, DeletionPolicy::Revoke) => Standing::Suspended,
+                (ShareMode::Observe, true, _) => Standing::Observing,
                 (ShareMode::Authoritative, true, _) => Standing::Authoritative,
                 (ShareMode::Additive, true, _) => Standing::Additive,
                 (_, false, DeletionPolicy::Revoke) => Standing::Leaving,
-                (_, false, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
             }
         };
         // Whoever suspends a share wants it left as it is, its end included.
         let expired = names_it && !deleting && !*suspend && expires_at.as_ref().is_some_and(|end| end.0 <= now);
         let lists = if !names_it || standing.leaves() || expired { BTreeSet::new() } else { share_with.principals() };
-        let lists_for_volumes = (*create_volume_permission == CreateVolumePermission::Accounts)
-            .then(|| lists.iter().filter(|p| matches!(p, Principal::Account(_))).cloned().collect());
-        Some(Self { key: ObjectKey::of(share), standing, lists, lists_for_volumes, granted, expired })
+        let lists_for_volumes =
+            (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
+        let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
+        Some(Self { key: ObjectKey::of(share), standing, lists, lists_for_volumes, granted, expired, unfinished })
     }
 
     /// Whether AWS has to be looked at for this claim.
@@ -165,9 +188,24 @@ impl Claim {
         match self.standing {
             Standing::Authoritative | Standing::Additive | Standing::Observing => true,
             Standing::Leaving => !self.granted.is_empty(),
-            Standing::Suspended | Standing::Unreadable | Standing::LeavingAsItIs => false,
+            Standing::Suspended | Standing::Unreadable | Standing::Unrecorded | Standing::LeavingAsItIs => false,
         }
     }
+}
+
+/// The accounts among `principals`: only they can be listed for createVolumePermission.
+fn accounts(principals: &BTreeSet<Principal>) -> BTreeSet<Principal> {
+    principals.iter().filter(|p| matches!(p, Principal::Account(_))).cloned().collect()
+}
+
+/// Whether the conditions tell of an attempt to give or take that failed as a whole, or that has begun and not ended.
+fn is_unfinished(conditions: &[Condition]) -> bool {
+    let parts = [ConditionType::LaunchPermissionsSynced, ConditionType::SnapshotPermissionsSynced];
+    parts.into_iter().filter_map(|part| find(conditions, part)).any(|part| match part.reason.parse() {
+        Ok(Reason::Progressing) => true,
+        Ok(Reason::Throttled | Reason::AwsUnavailable | Reason::AccessDenied) => part.status == "False",
+        _ => false,
+    })
 }
 
 /// The standing that the annotation [`ON_DELETE`] gives an object that leaves.
@@ -183,11 +221,24 @@ pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
             (Some(&share.spec.region), share.spec.image.id.as_ref(), granted)
         }
         Content::Unreadable(unreadable) => {
-            let named = unreadable.image.as_ref();
-            (named.map(|i| &i.region), named.map(|i| &i.id), &unreadable.status.granted[..])
+            (unreadable.region.as_ref(), unreadable.image.as_ref().map(|i| &i.id), &unreadable.status.granted[..])
         }
     };
     let Some(region) = region else { return BTreeSet::new() };
     let ids = named.into_iter().chain(granted.iter().map(|g| &g.image_id));
     ids.map(|id| ImageRef { region: region.clone(), id: id.clone() }).collect()
+}
+
+/// Every snapshot that an object may say something about: those of its image as it last saw it, and those on which it has
+/// given something.
+pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
+    let region = match &object.content {
+        Content::Share(share) => Some(&share.spec.region),
+        Content::Unreadable(unreadable) => unreadable.region.as_ref(),
+    };
+    let Some(region) = region else { return BTreeSet::new() };
+    let status = object.status();
+    let of_image = status.image.into_iter().flat_map(|image| image.snapshot_ids);
+    let given = status.granted.into_iter().flat_map(|g| g.create_volume_permission).flat_map(|v| v.snapshot_ids);
+    of_image.chain(given).map(|snapshot| (region.clone(), snapshot)).collect()
 }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{StreamExt, pin_mut};
+use futures::{FutureExt, StreamExt, pin_mut};
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt, watcher},
@@ -47,18 +48,21 @@ struct Watches {
     gate: Mutex<Gate>,
 }
 
-/// Runs the controller until `stop`. It watches `namespaces`, or all of them if there are none.
+/// What the controller watches: `namespaces`, or all of them if there are none.
+pub fn scopes(namespaces: BTreeSet<String>) -> Vec<Option<String>> {
+    if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() }
+}
+
+/// Runs the controller until `stop`.
 pub async fn run(
     client: Client,
-    namespaces: &BTreeSet<String>,
     reconciler: Arc<Reconciler>,
     requests: Requests<Work>,
     runner: Runner,
     readiness: Readiness,
     stop: CancellationToken,
 ) {
-    let scopes: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let scopes = reconciler.writer.scopes.clone();
     let watches = Arc::new(Watches {
         shares: reconciler.shares.clone(),
         queue: reconciler.queue.clone(),
@@ -73,8 +77,13 @@ pub async fn run(
     for (index, scope) in scopes.into_iter().enumerate() {
         let (watches, client, stop) = (Arc::clone(&watches), client.clone(), stop.clone());
         watching.spawn(async move {
+            let watch = AssertUnwindSafe(watches.watch(index, scope, client)).catch_unwind();
             tokio::select! {
-                () = watches.watch(index, scope, client) => {}
+                // It never ends by itself. An operator that looks healthy and sees nothing any more would be the worst of all.
+                _ = watch => {
+                    tracing::error!("a watch has ended, which is a bug; stopping");
+                    stop.cancel();
+                }
                 () = stop.cancelled() => {}
             }
         });

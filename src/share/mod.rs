@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod plan;
 pub mod reconcile;
 pub mod refused;
+mod report;
 pub mod settle;
 pub mod status;
 pub mod store;

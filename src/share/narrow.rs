@@ -19,14 +19,14 @@ use crate::{
 pub enum Narrowed {
     /// Make these changes instead, in this order.
     Instead(Vec<Change>),
-    /// These principals are refused; make the rest of the change, if there is any, without them.
+    /// These principals are refused; make the rest of the change, if there is any, without them, in this order.
     Refused {
         /// Who is refused.
         principals: BTreeSet<Principal>,
         /// Why.
         refusal: Refusal,
         /// What is left to do.
-        rest: Option<Change>,
+        rest: Vec<Change>,
     },
     /// The failure is not about a part of the change.
     GiveUp,
@@ -94,17 +94,26 @@ fn sides(change: &Change) -> Option<Vec<Change>> {
 fn refuse(change: &Change, principals: BTreeSet<Principal>, failure: &Failure) -> Narrowed {
     let without = |from: &BTreeSet<Principal>| from.difference(&principals).cloned().collect::<BTreeSet<_>>();
     let rest = Change { target: change.target.clone(), add: without(&change.add), remove: without(&change.remove) };
-    let rest = (!rest.add.is_empty() || !rest.remove.is_empty()).then_some(rest);
-    Narrowed::Refused { principals, refusal: explain(&change.target, failure), rest }
+    // Where one is refused there may be hundreds: what is to be taken away does not wait until they are all found.
+    let rest = match sides(&rest) {
+        Some(sides) => sides,
+        None if rest.add.is_empty() && rest.remove.is_empty() => Vec::new(),
+        None => vec![rest],
+    };
+    let refusal = explain(&change.target, failure, principals.contains(&Principal::Everyone));
+    Narrowed::Refused { principals, refusal, rest }
 }
 
 /// The refusal in words that tell what to do.
-fn explain(target: &Target, failure: &Failure) -> Refusal {
+fn explain(target: &Target, failure: &Failure, public: bool) -> Refusal {
     let aws = match &failure.code {
         Some(code) => format!("AWS answered {code}: {}", failure.message),
         None => failure.message.clone(),
     };
-    let reason = failure.reason();
+    let reason = match failure.reason() {
+        Reason::PublicSharingBlocked if !public => Reason::AwsRefused,
+        reason => reason,
+    };
     let message = match reason {
         // AWS's text names one principal of those that share this message, or none: it would only confuse.
         Reason::PrincipalRefused => {
@@ -156,16 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn the_account_that_aws_names_is_left_out_and_the_rest_goes_in_one_call() {
+    fn the_account_that_aws_names_is_left_out_and_the_rest_goes_without_it_removals_first() {
         let asked = change(accounts(1..5), accounts(8..9));
         let Narrowed::Refused { principals, refusal, rest } = narrow(&asked, &invalid("000000000003")) else {
             panic!()
         };
         assert_eq!(principals, BTreeSet::from([account(3)]));
         assert_eq!(refusal.reason, Reason::PrincipalRefused);
-        let rest = rest.unwrap();
-        assert_eq!(rest.add, accounts(1..5).into_iter().filter(|p| *p != account(3)).collect());
-        assert_eq!(rest.remove, accounts(8..9));
+        let others = accounts(1..5).into_iter().filter(|p| *p != account(3)).collect();
+        assert_eq!(rest, [change(BTreeSet::new(), accounts(8..9)), change(others, BTreeSet::new())]);
     }
 
     #[test]
@@ -176,7 +184,7 @@ mod tests {
         let Narrowed::Instead(halves) = narrow(&parts[1], &invalid("?")) else { panic!() };
         assert_eq!(halves, [change(accounts(1..3), BTreeSet::new()), change(accounts(3..5), BTreeSet::new())]);
         let single = change(accounts(1..2), BTreeSet::new());
-        assert!(matches!(narrow(&single, &invalid("?")), Narrowed::Refused { rest: None, .. }));
+        assert!(matches!(narrow(&single, &invalid("?")), Narrowed::Refused { rest, .. } if rest.is_empty()));
     }
 
     #[test]
@@ -189,7 +197,7 @@ mod tests {
             panic!()
         };
         assert_eq!(principals, BTreeSet::from([Principal::Everyone]));
-        assert_eq!(rest.unwrap().add, accounts(1..3));
+        assert_eq!(rest, [change(accounts(1..3), BTreeSet::new())]);
     }
 
     #[test]
@@ -202,7 +210,7 @@ mod tests {
         let Narrowed::Instead(parts) = narrow(&change(accounts(1..3), accounts(8..9)), &failure) else { panic!() };
         assert!(parts[0].add.is_empty() && !parts[0].remove.is_empty());
         let Narrowed::Refused { principals, refusal, rest } = narrow(&parts[1], &failure) else { panic!() };
-        assert_eq!((principals, rest), (accounts(1..3), None));
+        assert_eq!((principals, rest), (accounts(1..3), vec![]));
         assert_eq!(refusal.reason, Reason::DefaultKmsKeyNotShareable);
     }
 

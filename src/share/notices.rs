@@ -30,15 +30,16 @@ pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
     for change in &view.outcome.done {
         let permission = change.target.permission();
         let target = &change.target;
-        let (given, lists) = match target {
-            Target::Image(_) => (Some(&claim.granted.launch), Some(&claim.lists)),
-            Target::Snapshot(id) => (claim.granted.volumes.get(id), claim.lists_for_volumes.as_ref()),
+        let lists = match target {
+            Target::Image(_) => Some(&claim.lists),
+            Target::Snapshot(_) => claim.lists_for_volumes.as_ref(),
         };
-        let on_record = |p: &Principal| given.is_some_and(|given| given.contains(p));
+        let on_record = |p: &Principal| on_record(target, p, claim);
         if claim.standing.writes() {
             let mine: BTreeSet<&Principal> =
                 change.add.iter().filter(|p| lists.is_some_and(|l| l.contains(*p))).collect();
-            let (again, new): (Vec<&Principal>, Vec<&Principal>) = mine.into_iter().partition(|p| on_record(p));
+            let (again, new): (Vec<&Principal>, Vec<&Principal>) =
+                mine.into_iter().partition(|p| on_record(p) && !claim.unfinished);
             if !new.is_empty() {
                 let note = format!("gave {permission} on {target} to {}", in_words(new));
                 notices.push(Notice { warning: false, reason: "Shared", action: "Share", note });
@@ -68,17 +69,22 @@ pub fn drift_corrected(view: &View<'_>) -> usize {
         .done
         .iter()
         .map(|change| {
-            let recorded = |p: &&Principal| on_any_record(&change.target, p, view);
-            change.add.iter().filter(recorded).count() + change.remove.iter().filter(|p| !recorded(p)).count()
+            let lost = |p: &&Principal| view.claims.iter().any(|c| !c.unfinished && on_record(&change.target, p, c));
+            let strange = |p: &&Principal| !on_any_record(&change.target, p, view);
+            change.add.iter().filter(lost).count() + change.remove.iter().filter(strange).count()
         })
         .sum()
 }
 
 fn on_any_record(target: &Target, principal: &Principal, view: &View<'_>) -> bool {
-    view.claims.iter().any(|claim| match target {
+    view.claims.iter().any(|claim| on_record(target, principal, claim))
+}
+
+fn on_record(target: &Target, principal: &Principal, claim: &Claim) -> bool {
+    match target {
         Target::Image(_) => claim.granted.launch.contains(principal),
         Target::Snapshot(id) => claim.granted.volumes.get(id).is_some_and(|given| given.contains(principal)),
-    })
+    }
 }
 
 fn drift(note: String) -> Notice {

@@ -2,7 +2,10 @@
 //!
 //! Reads only, and decides nothing beyond what is worth reading.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::join_all;
 
@@ -25,10 +28,12 @@ use crate::{
 /// When AWS cannot be asked.
 pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], policy: Policy) -> Result<Observed, Failure> {
     let (sight, launch) = see(ec2, image).await?;
+    // To whoever is not its owner, AWS says that a snapshot does not exist (aws.md section 1.0): no reason to forget what was given.
+    let not_owner = matches!(&sight, Sight::Hindered { reason: Reason::NotOwner, .. });
     let snapshots = join_all(snapshots_to_read(&sight, claims).into_iter().map(|id| async move {
         let permissions = match ec2.create_volume_permissions(&id).await {
             Ok(held) => Permissions::Held(held),
-            Err(failure) if failure.class == Class::NotFound => Permissions::Gone,
+            Err(failure) if failure.class == Class::NotFound && !not_owner => Permissions::Gone,
             Err(failure) => Permissions::Unread(failure),
         };
         (id, permissions)
@@ -40,7 +45,7 @@ pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], policy:
         && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
     // If this cannot be read, AWS's answer to the change itself will tell.
     let public_blocked = if wants_public { ec2.blocks_public_access().await.ok() } else { None };
-    Ok(Observed { sight, launch, snapshots, public_blocked })
+    Ok(Observed { sight, launch, snapshots, public_blocked, listed_elsewhere: BTreeMap::new() })
 }
 
 /// The image and its launch permissions.
@@ -71,9 +76,13 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef) -> Result<(Sight, Option<BTreeSet
                 );
                 Ok((hindered(found, Reason::NotOwner, message, false), None))
             }
+            Class::NotUsable if found.is_some() => {
+                let message = format!("{id} in {region} is not in a state in which it can be shared");
+                Ok((hindered(found, Reason::ImageNotUsable, message, false), None))
+            }
             Class::NotUsable => {
                 let message = format!("{id} in {region} has been deregistered; name another image");
-                Ok((hindered(found, Reason::ImageDeregistered, message, true), None))
+                Ok((hindered(None, Reason::ImageDeregistered, message, true), None))
             }
             Class::NotFound => {
                 let message = format!("no image {id} exists in {region}; check the id and the Region");

@@ -126,11 +126,23 @@ pub struct Observed {
     pub launch: Option<BTreeSet<Principal>>,
     /// Who holds createVolumePermission, for every snapshot that was looked at.
     pub snapshots: BTreeMap<SnapshotId, Permissions>,
+    /// Whom claims on other images list for createVolumePermission, by snapshot: a snapshot can be a part of several images, and
+    /// has one list of permissions for all of them.
+    pub listed_elsewhere: BTreeMap<SnapshotId, BTreeSet<Principal>>,
     /// Whether block public access forbids new public sharing. `None` when nobody asked for public sharing.
     pub public_blocked: Option<bool>,
 }
 
 impl Observed {
+    /// A failure to read a snapshot that passes by itself, if the reconcile should be tried again soon.
+    pub fn to_retry(&self) -> Option<&Failure> {
+        let unread = self.snapshots.values().filter_map(|permissions| match permissions {
+            Permissions::Unread(failure) => Some(failure),
+            Permissions::Held(_) | Permissions::Gone => None,
+        });
+        unread.into_iter().find(|failure| failure.reason().passes_by_itself())
+    }
+
     /// What there is after `outcome`: what was seen, with what was done.
     #[must_use]
     pub fn after(&self, outcome: &Outcome) -> Self {

@@ -24,12 +24,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether a principal may hold the permission although the call that gives or takes it failed.
-    pub fn uncertain(&self, target: &Target, principal: &Principal) -> bool {
-        self.failed.iter().any(|(change, failure)| {
-            failure.class.may_have_taken_effect()
-                && &change.target == target
-                && (change.add.contains(principal) || change.remove.contains(principal))
+    /// Whether the call that gives a principal the permission, or takes it, failed. It may have taken effect; and if not, it
+    /// is made again, so that what is on record for it stays there: dropping it would be a write per attempt, and putting it
+    /// back another.
+    pub fn unfinished(&self, target: &Target, principal: &Principal) -> bool {
+        self.failed.iter().any(|(change, _)| {
+            &change.target == target && (change.add.contains(principal) || change.remove.contains(principal))
         })
     }
 

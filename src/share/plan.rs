@@ -128,7 +128,7 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
     }
 
     plan.changes = open;
-    if let (Some(settlement), Some(image)) = (&launch, observed.sight.image())
+    if let (Some(settlement), Sight::Shareable(image)) = (&launch, &observed.sight)
         && !(settlement.add.is_empty() && settlement.remove.is_empty())
     {
         let (add, remove) = (settlement.add.clone(), settlement.remove.clone());
@@ -159,11 +159,7 @@ fn launch(
 ) -> Option<Settlement> {
     let held = observed.launch.as_ref()?;
     let parties = launch_parties(claims, policy);
-    let Sight::Shareable(image) = &observed.sight else {
-        // Nothing is held any more and nothing can be given: all that is left is to let go of the records.
-        let nobody_can: BTreeSet<Principal> = parties.iter().flat_map(|p| p.lists.iter().cloned()).collect();
-        return Some(settle(held, &parties, &nobody_can));
-    };
+    let Sight::Shareable(image) = &observed.sight else { return Some(released(&parties)) };
 
     let target = Target::Image(image.id.clone());
     let refuse = |principal: &Principal| {
@@ -182,9 +178,10 @@ fn launch(
         }
     }
 
-    let settlement = settle(held, &parties, &impossible);
+    let mut settlement = settle(held, &parties, &impossible);
     let over = over_quota(held, &settlement, policy);
     if over.is_empty() {
+        withhold(&mut settlement, &target, remembered, refusals);
         return Some(settlement);
     }
     let quota = policy.launch_permission_quota;
@@ -196,7 +193,28 @@ fn launch(
         refusals.insert((target.clone(), principal.clone()), Refusal::new(Reason::QuotaExceeded, message));
     }
     impossible.extend(over);
-    Some(settle(held, &parties, &impossible))
+    let mut settlement = settle(held, &parties, &impossible);
+    withhold(&mut settlement, &target, remembered, refusals);
+    Some(settlement)
+}
+
+/// Nothing is held on a target that is no more, and nothing can be done there: whoever acts lets go of the record.
+fn released(parties: &[Party]) -> Settlement {
+    let record = |p: &Party| {
+        let lets_go = p.standing.takes_back() || p.standing.leaves();
+        if lets_go { BTreeSet::new() } else { p.granted.clone() }
+    };
+    Settlement { add: BTreeSet::new(), remove: BTreeSet::new(), records: parties.iter().map(record).collect() }
+}
+
+/// Leaves out of what is to be taken away those from whom AWS has lately refused to take it.
+fn withhold(settlement: &mut Settlement, target: &Target, remembered: &Refusals, refusals: &mut Refusals) {
+    settlement.remove.retain(|principal| {
+        let key = (target.clone(), principal.clone());
+        let refusal = remembered.get(&key);
+        refusals.extend(refusal.map(|refusal| (key, refusal.clone())));
+        refusal.is_none()
+    });
 }
 
 /// What each claim says about the launch permissions. What the operator's configuration forbids counts as not listed: it is
@@ -282,29 +300,37 @@ fn volumes(
             refusals.insert((target.clone(), principal.clone()), refusal);
         }
     }
-    settle(held, &parties, &impossible)
+    if *permissions == Permissions::Gone {
+        return released(&parties);
+    }
+    let mut settlement = settle(held, &parties, &impossible);
+    withhold(&mut settlement, &target, remembered, refusals);
+    settlement
 }
 
 /// What each claim says about one snapshot. A claim without createVolumePermission has no say over who else holds it: it only
-/// takes back what it gave. Nor does any claim over a snapshot that is not the image's any more.
+/// takes back what it gave. Nor does any claim over a snapshot that is not the image's any more. While the image cannot be
+/// shared, or not even be seen, its snapshots keep what they have: to be listed then only protects. Whom claims on other images
+/// list for the same snapshot is protected too; they come last and have no record here.
 pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &SnapshotId) -> Vec<Party> {
-    let is_the_images = observed.sight.image().is_some_and(|image| image.snapshots.contains(snapshot));
+    let is_the_images = observed.sight.image().is_none_or(|image| image.snapshots.contains(snapshot));
     let can_be_given = is_the_images && matches!(observed.sight, Sight::Shareable(_));
-    claims
-        .iter()
-        .map(|claim| {
-            let listed = claim.lists_for_volumes.as_ref().filter(|_| is_the_images);
-            let standing = match claim.standing {
-                Standing::Authoritative if listed.is_none() || !can_be_given => Standing::Additive,
-                standing => standing,
-            };
-            let granted = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
-            // An image that cannot be shared keeps what its snapshots have: to be listed then only protects.
-            let standing =
-                if standing.writes() && !can_be_given && listed.is_some() { Standing::Observing } else { standing };
-            Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
-        })
-        .collect()
+    let here = claims.iter().map(|claim| {
+        let listed = claim.lists_for_volumes.as_ref().filter(|_| is_the_images);
+        let standing = match (claim.standing, listed) {
+            (standing, Some(_)) if standing.writes() && !can_be_given => Standing::Observing,
+            (Standing::Authoritative, None) => Standing::Additive,
+            (standing, _) => standing,
+        };
+        let granted = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
+        Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
+    });
+    let elsewhere = observed.listed_elsewhere.get(snapshot).map(|lists| Party {
+        standing: Standing::Observing,
+        lists: lists.clone(),
+        granted: BTreeSet::new(),
+    });
+    here.chain(elsewhere).collect()
 }
 
 /// A set in parts that one call takes.

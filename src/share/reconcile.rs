@@ -3,30 +3,30 @@
 //! The order of the steps is what makes a crash at any point harmless: the finalizer and the ownership record are stored before
 //! the first call that gives something, and the finalizer goes after the last one that takes it away.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     apply::apply,
-    claim::{Claim, ObjectKey, Standing, images},
+    claim::{Claim, Standing, images},
     granted::Granted,
-    notices::{self, Notice},
+    notices,
     observe::observe,
-    observed::Sight,
+    observed::{Observed, Sight},
     plan::{Plan, Policy, plan},
-    refused::Refused,
+    refused::{Refused, Told},
     status::{self, Subject, View},
     store::{Shares, Work},
     writer::{WriteError, Writer},
 };
 use crate::{
-    api::{
-        ABANDON, AmiShareStatus, ConditionType, FINALIZER, ImageRef, ON_DELETE, REQUESTED_AT, Reason,
-        conditions::find,
-        stored::{Content, Stored},
-    },
+    api::{AmiShareStatus, FINALIZER, ImageRef, Principal, REQUESTED_AT, Reason, SnapshotId, stored::Stored},
     aws::{Aws, failure::Failure},
     runtime::{
         clock::Clock,
@@ -38,8 +38,15 @@ use crate::{
 /// How soon an object is looked at again that changed while it was worked on: by then its new version is known.
 const AFTER_CONFLICT: Duration = Duration::from_millis(50);
 
+/// How soon what was left over goes on, when too many refusals came before it.
+const AFTER_DEFERRAL: Duration = Duration::from_secs(1);
+
 /// How often a pending image is looked at.
 const PENDING: Duration = Duration::from_secs(15);
+
+/// The bounds of the interval, as the schema has them.
+const SHORTEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// Reconciles images.
 pub struct Reconciler {
@@ -61,11 +68,13 @@ pub struct Reconciler {
     pub refused: Refused,
     /// How long whom AWS refused is not tried again.
     pub refused_retry: Duration,
+    /// Of which objects it has been told that nothing can be stored for them.
+    pub told: Told,
 }
 
 /// How an object came out of a reconcile, the gravest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Finished {
+pub(super) enum Finished {
     /// As it wants, or on its way there.
     Well,
     /// It needs a person.
@@ -75,13 +84,13 @@ enum Finished {
 }
 
 /// An object and what it says about the image, as the reconcile goes on.
-struct Claimant {
-    object: Arc<Stored>,
-    claim: Claim,
+pub(super) struct Claimant {
+    pub(super) object: Arc<Stored>,
+    pub(super) claim: Claim,
 }
 
 impl Claimant {
-    fn subject<'a>(&'a self, old: &'a AmiShareStatus) -> Subject<'a> {
+    pub(super) fn subject<'a>(&'a self, old: &'a AmiShareStatus) -> Subject<'a> {
         Subject {
             old,
             generation: self.object.metadata.generation.unwrap_or_default(),
@@ -89,8 +98,18 @@ impl Claimant {
         }
     }
 
-    fn deleting(&self) -> bool {
+    pub(super) fn deleting(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether the object says that it is suspended.
+    pub(super) fn suspended(&self) -> bool {
+        self.object.share().is_some_and(|share| share.spec.suspend)
+    }
+
+    /// Whether the object holds our finalizer.
+    pub(super) fn is_held(&self) -> bool {
+        self.object.finalizers().iter().any(|f| f == FINALIZER)
     }
 }
 
@@ -133,6 +152,10 @@ impl Reconciler {
             self.refused.forget(image);
             return Ok(Next::Rest);
         }
+        // Whatever comes of this reconcile: a share ends on time.
+        for left in time_left(&claimants, now) {
+            self.queue.ask(Work::Image(image.clone()), left);
+        }
         if !claimants.iter().any(|c| c.claim.needs_aws()) {
             for claimant in &claimants {
                 self.without_aws(image, claimant, now).await?;
@@ -141,28 +164,22 @@ impl Reconciler {
         }
 
         let ec2 = self.aws.ec2(&image.region);
-        let claims: Vec<Claim> = claimants.iter().map(|c| c.claim.clone()).collect();
-        let before = match observe(&ec2, image, &claims, self.policy).await {
+        let mut before = match observe(&ec2, image, &claims(&claimants), self.policy).await {
             Ok(observed) => observed,
             Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
+        before.listed_elsewhere = self.listed_elsewhere(image, &before, now);
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
-        let (plan, excluded) = loop {
-            let claims: Vec<Claim> = claimants.iter().map(|c| c.claim.clone()).collect();
-            let plan = plan(&claims, &before, &recalled, self.policy);
-            match self.secure(image, &mut claimants, &plan, now).await? {
-                None => {
-                    break (plan, claimants.iter().any(|c| c.claim.standing == Standing::Suspended && !c.suspended()));
-                }
-                // Nothing is given or taken for an object that cannot keep a record, and nobody else waits for it.
-                Some(key) => {
-                    for claimant in claimants.iter_mut().filter(|c| c.claim.key == key) {
-                        claimant.claim.standing = Standing::Suspended;
-                    }
-                }
-            }
-        };
-        let claims: Vec<Claim> = claimants.iter().map(|c| c.claim.clone()).collect();
+        let mut plan = plan(&claims(&claimants), &before, &recalled, self.policy);
+        if !plan.changes.is_empty() && !self.writer.is_newest(image, &objects).await? {
+            let message = "an object has changed meanwhile".into();
+            return Err(Failed { reason: "Conflict", message, retry: Some(AFTER_CONFLICT) });
+        }
+        // Nothing is given or taken for an object that cannot keep a record, and nobody else waits for it.
+        while let Some(index) = self.secure(image, &mut claimants, &plan, now).await? {
+            claimants[index].claim.standing = Standing::Unrecorded;
+            plan = self::plan(&claims(&claimants), &before, &recalled, self.policy);
+        }
 
         for change in &plan.changes {
             tracing::info!(%image, "will {change}");
@@ -170,6 +187,7 @@ impl Reconciler {
         let outcome = apply(&ec2, &plan).await;
         self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
         let after = before.after(&outcome);
+        let claims = claims(&claimants);
         let view = View {
             image,
             claims: &claims,
@@ -180,72 +198,66 @@ impl Reconciler {
             policy: self.policy,
         };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
-
-        let mut trouble = None;
-        let mut found = Finished::Well;
-        for claimant in &claimants {
-            for notice in notices::of_changes(&claimant.claim, &view) {
-                self.writer.tell(&claimant.object, &notice).await;
-            }
-            match self.finish(claimant, &view, now).await {
-                Ok(finished) => found = found.max(finished),
-                Err(error) => trouble = Some(trouble.unwrap_or_else(|| Failed::from(error))),
-            }
-        }
-        if let Some(failed) = trouble {
-            return Err(failed);
-        }
-        if let Some(failure) = outcome.to_retry() {
+        let found = self.finish_all(&claimants, &view, now).await?;
+        if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {
             return Err(failure.into());
         }
-        if found == Finished::Waiting || excluded {
-            let message = "an object waits for something that was refused; its status says for what".into();
+        if found == Finished::Waiting {
+            let message = "an object waits for what was refused; its status or an event says for what".into();
             return Err(Failed { reason: Reason::DeletionBlocked.as_str(), message, retry: None });
         }
         if !outcome.deferred.is_empty() {
-            return Ok(Next::Soon(Duration::ZERO));
+            return Ok(Next::Soon(AFTER_DEFERRAL));
         }
         let retry_refused = retry_refused
             .map(|at| at.saturating_duration_since(tokio::time::Instant::now()))
             .or((!outcome.refused.is_empty()).then_some(self.refused_retry));
-        Ok(match next(&claimants, &after.sight, retry_refused, now) {
+        Ok(match next(&claimants, &after.sight, retry_refused) {
             Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
             next => next,
         })
     }
 
-    /// Stores the finalizer and the ownership record of every claim before anything is done. Returns the object whose record
-    /// the API server would not store, if there is one.
+    /// Whom claims on other images list for the snapshots that were looked at.
+    fn listed_elsewhere(
+        &self,
+        image: &ImageRef,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> BTreeMap<SnapshotId, BTreeSet<Principal>> {
+        let mut all: BTreeMap<SnapshotId, BTreeSet<Principal>> = BTreeMap::new();
+        for snapshot in observed.snapshots.keys() {
+            for object in self.shares.concerning_snapshot(&image.region, snapshot) {
+                let others = images(&object).into_iter().filter(|other| other != image);
+                let claims = others.filter_map(|other| Claim::on(&other, &object, now));
+                let lists = claims.filter(|c| !c.standing.leaves()).filter_map(|c| c.lists_for_volumes).flatten();
+                all.entry(snapshot.clone()).or_default().extend(lists);
+            }
+        }
+        all
+    }
+
+    /// Stores the finalizer and the ownership record of every claim before anything is done. Returns the position of a claimant
+    /// for which the API server would not, if there is one.
     async fn secure(
         &self,
         image: &ImageRef,
         claimants: &mut [Claimant],
         plan: &Plan,
         now: Timestamp,
-    ) -> Result<Option<ObjectKey>, Failed> {
-        for claimant in claimants.iter_mut().filter(|c| c.claim.standing.writes()) {
+    ) -> Result<Option<usize>, Failed> {
+        for (index, claimant) in claimants.iter_mut().enumerate() {
             let record = plan.records.get(&claimant.claim.key).cloned().unwrap_or_default();
-            let held = claimant.object.finalizers().iter().any(|f| f == FINALIZER);
-            if !held && (!plan.changes.is_empty() || !record.is_empty()) {
-                match self.writer.finalizer(&claimant.object, true).await {
-                    Ok(object) => claimant.object = Arc::new(object),
-                    Err(error @ WriteError::Refused { .. }) => {
-                        tracing::warn!(%image, %error, "nothing is done for this object");
-                        return Ok(Some(claimant.claim.key.clone()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let old = claimant.object.status();
-            if Granted::on(&image.id, &old.granted).covers(&record) {
+            let (acts, inherits) = (claimant.claim.standing.writes(), claimant.claim.standing == Standing::Suspended);
+            let needed = !record.is_empty() || (acts && !plan.changes.is_empty());
+            if !(acts || inherits) || !needed {
                 continue;
             }
-            let status = status::progressing(claimant.subject(&old), &record, image, now);
-            match self.writer.status(&claimant.object, &status).await {
-                Ok(object) => claimant.object = Arc::new(object),
+            match self.secure_one(image, claimant, &record, now).await {
+                Ok(()) => {}
                 Err(error @ WriteError::Refused { .. }) => {
-                    tracing::warn!(%image, %error, "nothing is done for this object");
-                    return Ok(Some(claimant.claim.key.clone()));
+                    self.tell_refused(&claimant.object, "KubernetesApi", &error).await;
+                    return Ok(Some(index));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -253,199 +265,71 @@ impl Reconciler {
         Ok(None)
     }
 
-    /// Reports to one object after everything is done.
-    async fn finish(&self, claimant: &Claimant, view: &View<'_>, now: Timestamp) -> Result<Finished, WriteError> {
-        let Claimant { object, claim } = claimant;
-        if claim.standing == Standing::Leaving {
-            return match status::not_taken_back(claim, view) {
-                None => self.let_go(view.image, claimant, Some(view)).await.map(|()| Finished::Well),
-                Some(why) if claimant.deleting() => {
-                    let old = object.status();
-                    let new = status::deletion_blocked(claimant.subject(&old), claim, &why, now);
-                    self.report(claimant, &old, new).await.map(|()| Finished::Waiting)
-                }
-                Some(_) => Ok(Finished::Waiting),
-            };
-        }
-        if !claim.standing.writes() && claim.standing != Standing::Observing {
-            self.without_aws(view.image, claimant, now).await?;
-            return Ok(Finished::Well);
-        }
-        let old = object.status();
-        let new = status::status(claimant.subject(&old), claim, view, now);
-        let finished = match find(&new.conditions, ConditionType::Stalled) {
-            Some(_) => Finished::Stalled,
-            None => Finished::Well,
-        };
-        self.report(claimant, &old, new).await?;
-        Ok(finished)
-    }
-
-    /// Sees to an object for which AWS need not be asked.
-    async fn without_aws(&self, image: &ImageRef, claimant: &Claimant, now: Timestamp) -> Result<(), WriteError> {
-        let old = claimant.object.status();
-        let new = match (&claimant.claim.standing, &claimant.object.content) {
-            (Standing::Leaving | Standing::LeavingAsItIs, _) => return self.let_go(image, claimant, None).await,
-            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => {
-                return Ok(());
-            }
-            (Standing::Suspended, _) if claimant.suspended() => status::suspended(claimant.subject(&old), now),
-            (Standing::Unreadable, Content::Unreadable(unreadable)) => {
-                status::unreadable(claimant.subject(&old), &unreadable.error, now)
-            }
-            _ => return Ok(()),
-        };
-        match self.report(claimant, &old, new).await {
-            // The API server may refuse any write of an object that its schema does not know; the others do not wait for it.
-            Err(error @ WriteError::Refused { .. }) if claimant.claim.standing == Standing::Unreadable => {
-                tracing::warn!(%image, %error, "an object that cannot be read");
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    /// Lets an object go from an image on which it holds nothing any more: drops the record, or the finalizer with the last one.
-    async fn let_go(&self, image: &ImageRef, claimant: &Claimant, view: Option<&View<'_>>) -> Result<(), WriteError> {
-        let Claimant { object, claim } = claimant;
-        let old = object.status();
-        let held = object.finalizers().iter().any(|f| f == FINALIZER);
-        let elsewhere = old.granted.iter().any(|g| g.image_id != image.id);
-        if claimant.deleting() && (!elsewhere || claim.standing == Standing::LeavingAsItIs) {
-            if held {
-                self.writer.finalizer(object, false).await?;
-            }
-            return Ok(());
-        }
-        let new = match view {
-            Some(view) => status::moved_on(claimant.subject(&old), claim, view),
-            None => AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() },
-        };
-        if new != old {
-            self.writer.status(object, &new).await?;
-            // The image that the object names now reports what was left here.
-            for other in images(object).into_iter().filter(|other| other != image) {
-                self.queue.ask(Work::Image(other), Duration::ZERO);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports that AWS could not be asked.
-    async fn could_not_observe(
+    async fn secure_one(
         &self,
         image: &ImageRef,
-        claimants: &[Claimant],
-        failure: &Failure,
+        claimant: &mut Claimant,
+        record: &Granted,
         now: Timestamp,
-    ) -> Result<Next, Failed> {
-        let mut trouble = None;
-        for claimant in claimants {
-            let old = claimant.object.status();
-            let subject = claimant.subject(&old);
-            let result = match claimant.claim.standing {
-                Standing::Leaving if !claimant.claim.granted.is_empty() && claimant.deleting() => {
-                    let new = status::deletion_blocked(subject, &claimant.claim, &failure.to_string(), now);
-                    self.report(claimant, &old, new).await
-                }
-                Standing::Leaving if !claimant.claim.granted.is_empty() => Ok(()),
-                Standing::Authoritative | Standing::Additive | Standing::Observing => {
-                    let new = status::unobserved(subject, &claimant.claim, failure, now);
-                    self.report(claimant, &old, new).await
-                }
-                _ => self.without_aws(image, claimant, now).await,
-            };
-            if let Err(error) = result {
-                trouble = Some(trouble.unwrap_or_else(|| Failed::from(error)));
-            }
+    ) -> Result<(), WriteError> {
+        if !claimant.is_held() && !claimant.deleting() {
+            claimant.object = Arc::new(self.writer.finalizer(&claimant.object, true).await?);
         }
-        Err(trouble.unwrap_or_else(|| failure.into()))
-    }
-
-    /// Stores a status if it differs from what is stored, tells what is new in it, and counts its conditions.
-    async fn report(&self, claimant: &Claimant, old: &AmiShareStatus, new: AmiShareStatus) -> Result<(), WriteError> {
-        let object = &claimant.object;
-        let ObjectKey { namespace, name } = &claimant.claim.key;
-        let conditions = new.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str()));
-        self.metrics.conditions("AmiShare", (namespace, name), conditions, claimant.suspended());
-        if new == *old {
-            return Ok(());
-        }
-        self.writer.status(object, &new).await?;
-        if let Some(notice) = notices::of_summary(old, &new) {
-            self.writer.tell(object, &notice).await;
+        let old = claimant.object.status();
+        if !Granted::on(&image.id, &old.granted).covers(record) {
+            let status = status::progressing(claimant.subject(&old), record, image, now);
+            claimant.object = Arc::new(self.writer.status(&claimant.object, &status).await?);
         }
         Ok(())
     }
 
-    /// Sees to an object that concerns no image: one that cannot be read, or that names none.
-    async fn object_without_image(&self, key: &ObjectKey) -> Result<Next, Failed> {
-        let Some(object) = self.shares.get(key) else { return Ok(Next::Rest) };
-        if !images(&object).is_empty() {
-            return Ok(Next::Rest);
-        }
-        let claim = Claim {
-            key: key.clone(),
-            standing: Standing::Unreadable,
-            lists: BTreeSet::new(),
-            lists_for_volumes: None,
-            granted: Granted::default(),
-            expired: false,
-        };
-        let claimant = Claimant { claim, object: Arc::clone(&object) };
-        let old = object.status();
-        if claimant.deleting() {
-            let abandoned = object.annotations().get(ON_DELETE).map(String::as_str) == Some(ABANDON);
-            if old.granted.is_empty() || abandoned {
-                if object.finalizers().iter().any(|f| f == FINALIZER) {
-                    self.writer.finalizer(&object, false).await?;
-                }
-                return Ok(Next::Rest);
+    /// Reports to every object. Those that leave stay for now if another could not be given a record: it might be the one that
+    /// answers from now on for what they gave.
+    async fn finish_all(&self, claimants: &[Claimant], view: &View<'_>, now: Timestamp) -> Result<Finished, Failed> {
+        let unrecorded = claimants.iter().any(|c| c.claim.standing == Standing::Unrecorded);
+        let (mut found, mut trouble) = (if unrecorded { Finished::Waiting } else { Finished::Well }, None);
+        for claimant in claimants {
+            for notice in notices::of_changes(&claimant.claim, view) {
+                self.writer.tell(&claimant.object, &notice).await;
             }
-            let why = "the Region of what was given cannot be read from the object";
-            let new = status::deletion_blocked(claimant.subject(&old), &claimant.claim, why, self.clock.now());
-            self.report(&claimant, &old, new).await?;
-            return Ok(Next::Rest);
+            if unrecorded && claimant.claim.standing.leaves() {
+                continue;
+            }
+            match self.finish(claimant, view, now).await {
+                Ok(finished) => found = found.max(finished),
+                Err(error) => trouble = Some(trouble.unwrap_or(error)),
+            }
         }
-        let error = match &object.content {
-            Content::Unreadable(unreadable) => unreadable.error.clone(),
-            Content::Share(_) => "spec.image names no image: set spec.image.id".into(),
-        };
-        let new = status::unreadable(claimant.subject(&old), &error, self.clock.now());
-        if let Err(error @ WriteError::Refused { .. }) = self.report(&claimant, &old, new).await {
-            tracing::warn!(share = %key, %error, "an object that cannot be read");
-            let notice = Notice {
-                warning: true,
-                reason: Reason::InvalidSpec.as_str(),
-                action: "Reconcile",
-                note: format!("{error}; correct the object"),
-            };
-            self.writer.tell(&object, &notice).await;
-        }
-        Ok(Next::Rest)
+        trouble.map_or(Ok(found), |error| Err(error.into()))
     }
 }
 
-impl Claimant {
-    /// Whether the object says that it is suspended.
-    fn suspended(&self) -> bool {
-        self.object.share().is_some_and(|share| share.spec.suspend)
-    }
+fn claims(claimants: &[Claimant]) -> Vec<Claim> {
+    claimants.iter().map(|c| c.claim.clone()).collect()
+}
+
+/// The claimants that are acted on at intervals.
+fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &crate::api::AmiShare> {
+    let acts = |c: &&Claimant| c.claim.standing.writes() || c.claim.standing == Standing::Observing;
+    claimants.iter().filter(acts).filter_map(|c| c.object.share())
+}
+
+/// How long it is until each share that has an end ends.
+fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator<Item = Duration> {
+    acting(claimants)
+        .filter_map(|share| share.spec.expires_at.as_ref())
+        .filter_map(move |end| Duration::try_from(end.0.duration_since(now)).ok())
+        .filter(|left| !left.is_zero())
 }
 
 /// When to look at an image again after everything was done that could be.
-fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>, now: Timestamp) -> Next {
-    let acting = || claimants.iter().filter(|c| c.claim.standing.writes() || c.claim.standing == Standing::Observing);
-    let shares = || acting().filter_map(|c| c.object.share());
-    // Up to a tenth is taken off, so that what was created together is not checked together for ever.
+fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>) -> Next {
+    // Up to a tenth is taken off, so that what was created together is not checked together for ever. The schema bounds the
+    // interval; an object that got past it must not make us spin.
     let jitter = 1.0 - rand::random::<f64>() / 10.0;
-    let interval = shares().map(|share| share.spec.interval.as_duration().mul_f64(jitter)).min();
-    let end = shares()
-        .filter_map(|share| share.spec.expires_at.as_ref())
-        .filter_map(|end| Duration::try_from(end.0.duration_since(now)).ok())
-        .filter(|left| !left.is_zero())
-        .min();
-    let Some(after) = interval.into_iter().chain(end).chain(retry_refused).min() else { return Next::Rest };
+    let intervals =
+        acting(claimants).map(|share| share.spec.interval.as_duration().clamp(SHORTEST, LONGEST).mul_f64(jitter));
+    let Some(after) = intervals.chain(retry_refused).min() else { return Next::Rest };
     match sight {
         Sight::Hindered { reason: Reason::ImagePending, .. } => Next::Soon(after.min(PENDING)),
         Sight::Hindered { .. } => Next::Stalled(after),

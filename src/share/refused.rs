@@ -1,4 +1,5 @@
-//! Whom AWS has refused lately, so that a closed account costs a call an hour and not two at every check.
+//! What was refused lately, so that it is not asked for and told of again and again: a closed account costs a call an hour and
+//! not two at every check.
 //!
 //! Pure state. Kept in memory: after a restart everybody is tried once more.
 
@@ -12,7 +13,7 @@ use std::{
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::plan::Refusals;
+use super::{claim::ObjectKey, plan::Refusals};
 use crate::api::{ImageRef, REQUESTED_AT, stored::Stored};
 
 /// The refusals of every image.
@@ -65,6 +66,24 @@ impl Refused {
     /// Forgets an image that nobody claims any more.
     pub fn forget(&self, image: &ImageRef) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
+    }
+}
+
+/// Of which versions of which objects an event has told that the API server refuses to store what is to be written to them. Once
+/// for each: it is tried again and again, and refused again and again.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<HashMap<ObjectKey, Version>>);
+
+/// The uid and the generation of an object.
+type Version = (Option<String>, Option<i64>);
+
+impl Told {
+    /// Whether this version is told of for the first time.
+    pub fn is_new(&self, object: &Stored) -> bool {
+        let version = (object.metadata.uid.clone(), object.metadata.generation);
+        let before =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), version.clone());
+        before != Some(version)
     }
 }
 

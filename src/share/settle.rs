@@ -44,28 +44,42 @@ pub fn settle(held: &Principals, parties: &[Party], impossible: &Principals) -> 
     let given: Principals = parties.iter().flat_map(|p| p.granted.iter().cloned()).collect();
 
     let add: Principals = wanted.iter().filter(|p| !held.contains(p) && !impossible.contains(p)).cloned().collect();
-    let remove: Principals = if parties.iter().any(|p| p.standing == Standing::Authoritative) {
-        held.difference(&listed).cloned().collect()
-    } else {
-        parties
-            .iter()
-            .filter(|p| matches!(p.standing, Standing::Additive | Standing::Leaving))
-            .flat_map(|p| p.granted.intersection(held))
-            .filter(|p| !listed.contains(p))
-            .cloned()
-            .collect()
-    };
+    // Whom nobody lists any more and a claim has given is taken away whether it is seen to hold the permission or not: AWS may
+    // show a permission only some time after it was given, and to take away what nobody holds does nothing.
+    let given_by_acting = parties.iter().filter(|p| p.standing.takes_back()).flat_map(|p| p.granted.iter());
+    let authoritative = parties.iter().any(|p| p.standing == Standing::Authoritative);
+    let held_by_strangers = held.iter().filter(|_| authoritative);
+    let remove: Principals =
+        given_by_acting.chain(held_by_strangers).filter(|p| !listed.contains(*p)).cloned().collect();
 
-    let records = parties.iter().map(|party| record(party, held, &add, &given)).collect();
+    let left_behind: Principals =
+        parties.iter().filter(|p| p.standing.leaves()).flat_map(|p| p.granted.iter().cloned()).collect();
+    let facts = Facts { held, add: &add, remove: &remove, given: &given, left_behind: &left_behind };
+    let records = parties.iter().map(|party| record(party, &facts)).collect();
     Settlement { add, remove, records }
+}
+
+/// What the record of a party follows from.
+struct Facts<'a> {
+    held: &'a Principals,
+    add: &'a Principals,
+    remove: &'a Principals,
+    /// What any party has given.
+    given: &'a Principals,
+    /// What parties have given that are on their way out.
+    left_behind: &'a Principals,
 }
 
 /// What a party owns. It owns what it gave as long as that is held, and what it is about to give. An authoritative party
 /// also owns what it lists and finds: it answers for the whole list. An additive one owns what it lists and another claim
 /// gave, so that whichever of the two leaves last takes it back, in whatever order they came.
-fn record(party: &Party, held: &Principals, add: &Principals, given: &Principals) -> Principals {
+///
+/// A suspended party gets what it lists and a leaving one gave: otherwise nobody would own it any more. With one that only
+/// observes, nobody does: it never takes anything away.
+fn record(party: &Party, facts: &Facts<'_>) -> Principals {
+    let Facts { held, add, remove, given, left_behind } = facts;
     let holds_or_will = |p: &&Principal| held.contains(*p) || add.contains(*p);
-    let keeps = party.granted.intersection(held).cloned();
+    let keeps = party.granted.iter().filter(|p| held.contains(*p) || remove.contains(*p)).cloned();
     match party.standing {
         Standing::Authoritative => keeps.chain(party.lists.iter().filter(holds_or_will).cloned()).collect(),
         Standing::Additive => {
@@ -74,7 +88,11 @@ fn record(party: &Party, held: &Principals, add: &Principals, given: &Principals
         }
         Standing::Leaving => keeps.collect(),
         Standing::LeavingAsItIs => Principals::new(),
-        Standing::Observing | Standing::Suspended | Standing::Unreadable => party.granted.clone(),
+        Standing::Suspended => {
+            let inherits = party.lists.iter().filter(|p| held.contains(*p) && left_behind.contains(*p));
+            party.granted.iter().chain(inherits).cloned().collect()
+        }
+        Standing::Observing | Standing::Unreadable | Standing::Unrecorded => party.granted.clone(),
     }
 }
 
@@ -121,6 +139,20 @@ mod tests {
             let result = settled(&[5], &[party(Standing::Authoritative, &[], &[]), party(standing, &[5, 6], &[])]);
             assert_eq!((result.add, result.remove), (set(&[]), set(&[])), "{standing:?}");
         }
+    }
+
+    #[test]
+    fn what_a_claim_gave_is_taken_back_even_if_aws_does_not_show_it_yet() {
+        for standing in [Standing::Leaving, Standing::Additive, Standing::Authoritative] {
+            let result = settled(&[], &[party(standing, &[], &[1])]);
+            assert_eq!((result.remove, result.records), (set(&[1]), vec![set(&[1])]), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn a_suspended_claim_inherits_what_it_lists_and_a_leaving_one_gave() {
+        let result = settled(&[1, 2], &[party(Standing::Leaving, &[], &[1]), party(Standing::Suspended, &[1, 2], &[])]);
+        assert_eq!((result.remove, &result.records[1]), (set(&[]), &set(&[1])));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
     let status = AmiShareStatus {
         image: view.after.sight.image().map(image_status),
         shared_with: view.after.launch.as_ref().map(|held| count(claim, held)),
-        pending_changes: hypothetical.as_ref().map(pending).unwrap_or_default(),
+        pending_changes: hypothetical.as_ref().map(|plan| pending(plan, &elsewhere)).unwrap_or_default(),
         granted: granted.clone(),
         ..subject.old.clone()
     };
@@ -135,55 +135,57 @@ pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now
 }
 
 /// The status of an object that is being deleted and cannot let go yet.
-pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &str, now: Timestamp) -> AmiShareStatus {
+pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &Refusal, now: Timestamp) -> AmiShareStatus {
     let still = in_words(claim.granted.launch.iter().chain(claim.granted.volumes.values().flatten()));
     let message = format!(
-        "what was given to {still} is not yet taken back: {why}; to delete the object and leave AWS as it is, annotate it with \
-         amishare.dev/on-delete=abandon"
+        "what was given to {still} is not yet taken back: {}; to delete the object and leave AWS as it is, annotate it with \
+         amishare.dev/on-delete=abandon",
+        why.message
     );
-    let mut status = subject.old.clone();
     let verdict = Verdict::no(Reason::DeletionBlocked, message);
-    let verdicts = [
-        (ConditionType::Ready, verdict.clone()),
-        (ConditionType::Stalled, Verdict { status: Status::True, ..verdict }),
-    ];
+    let kind = if why.reason.passes_by_itself() { ConditionType::Reconciling } else { ConditionType::Stalled };
+    let besides = (kind, Verdict { status: Status::True, ..verdict.clone() });
+    let mut status = subject.old.clone();
+    let verdicts = [(ConditionType::Ready, verdict), besides];
     status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
     status.observed_generation = Some(subject.generation);
+    status.last_handled_reconcile_at = handled(subject);
     status
 }
 
-/// The status of an object that has left this image for another: only its record changes.
-pub fn moved_on(subject: Subject<'_>, claim: &Claim, view: &View<'_>) -> AmiShareStatus {
-    let granted = record(claim, view).replace_in(&view.image.id, &subject.old.granted);
-    AmiShareStatus { granted, ..subject.old.clone() }
+/// The status of an object that has left an image for another: only its record changes. What is still held there is listed by
+/// another object, which answers for it now.
+pub fn moved_on(old: &AmiShareStatus, image: &ImageRef) -> AmiShareStatus {
+    AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() }
 }
 
-/// What is left for a leaving claim to take back, and why, in words; nothing when it may go.
-pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<String> {
+/// What is left for a leaving claim to take back, and why; nothing when it may go.
+pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
     let mut faults = Faults::default();
     let target = Target::Image(view.image.id.clone());
     match &view.after.launch {
         Some(held) => {
             let listed = protected(&launch_parties(view.claims, view.policy));
-            let left = claim.granted.launch.intersection(held).filter(|p| !listed.contains(*p));
-            left.for_each(|p| faults.note(p, why(&target, p, view)));
+            faults.note_left(&target, &claim.granted.launch, held, &listed, view);
         }
         None if claim.granted.launch.is_empty() || view.after.sight.is_gone() => {}
-        None => return Some(image(view).message),
+        None => {
+            let Verdict { reason, message, .. } = image(view);
+            return Some(Refusal { reason, message });
+        }
     }
     for (snapshot, given) in &claim.granted.volumes {
         let target = Target::Snapshot(snapshot.clone());
         match view.after.snapshots.get(snapshot) {
             Some(Permissions::Held(held)) => {
                 let listed = protected(&volume_parties(view.claims, view.after, snapshot));
-                let left = given.intersection(held).filter(|p| !listed.contains(*p));
-                left.for_each(|p| faults.note(p, why(&target, p, view)));
+                faults.note_left(&target, given, held, &listed, view);
             }
-            Some(Permissions::Unread(failure)) => return Some(failure.to_string()),
+            Some(Permissions::Unread(failure)) => return Some(Refusal::new(failure.reason(), failure.to_string())),
             Some(Permissions::Gone) | None => {}
         }
     }
-    (!faults.is_empty()).then(|| faults.message("held by"))
+    faults.gravest().map(|reason| Refusal::new(reason, faults.message("held by")))
 }
 
 /// What a claim has on record after the plan was carried out.
@@ -194,12 +196,12 @@ fn record(claim: &Claim, view: &View<'_>) -> Granted {
     }
     let target = Target::Image(view.image.id.clone());
     if let Some(held) = &view.after.launch {
-        record.launch.retain(|p| held.contains(p) || view.outcome.uncertain(&target, p));
+        record.launch.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
     }
     record.volumes.retain(|snapshot, accounts| {
         let target = Target::Snapshot(snapshot.clone());
         if let Some(held) = view.after.snapshots.get(snapshot).and_then(Permissions::known) {
-            accounts.retain(|p| held.contains(p) || view.outcome.uncertain(&target, p));
+            accounts.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
         }
         !accounts.is_empty()
     });
@@ -232,8 +234,12 @@ fn finish(
     verdicts.push((ConditionType::Ready, ready));
     status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
     status.observed_generation = Some(subject.generation);
-    status.last_handled_reconcile_at = subject.requested_at.map(|at| at.chars().take(256).collect());
+    status.last_handled_reconcile_at = handled(subject);
     status
+}
+
+fn handled(subject: Subject<'_>) -> Option<String> {
+    subject.requested_at.map(|at| at.chars().take(256).collect())
 }
 
 fn summary(
@@ -251,10 +257,14 @@ fn summary(
     }
     if !elsewhere.is_empty() {
         let images = in_words(elsewhere.iter().copied());
+        if claim.standing == Standing::Observing {
+            let message = format!("mode is Observe; it would take back what was given on {images}");
+            return Verdict::no(Reason::ChangesPending, message);
+        }
         return Verdict::no(Reason::Progressing, format!("what was given on {images} is still to be taken back"));
     }
     if claim.expired {
-        return Verdict::no(Reason::Expired, "expiresAt has passed, and what the spec lists has been revoked");
+        return Verdict::no(Reason::Expired, "expiresAt has passed, and the share gives nothing any more");
     }
     Verdict::yes(Reason::Synced, format!("shared with {}", shared.map_or_else(|| "nobody".into(), words)))
 }
@@ -328,7 +338,7 @@ fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdic
 fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
     let asked = claim.lists_for_volumes.as_ref();
     if asked.is_none() && claim.granted.volumes.is_empty() {
-        return Verdict::yes(Reason::NotRequested, "createVolumePermission is None");
+        return nothing_asked();
     }
     let image_snapshots = view.after.sight.image().map(|i| i.snapshots.clone()).unwrap_or_default();
     if asked.is_some_and(|accounts| !accounts.is_empty()) && matches!(view.after.sight, Sight::Hindered { .. }) {
@@ -354,11 +364,14 @@ fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdi
     }
     let missing = missing.iter().map(|(index, p)| (*index, p));
     let excessive = excessive.iter().map(|(index, p)| (*index, p));
-    verdict(&targets, missing, excessive, view, hypothetical, || {
-        let (none, some) =
-            ("createVolumePermission is None", "the accounts hold createVolumePermission on every snapshot");
-        if asked.is_none() { none.into() } else { some.into() }
-    })
+    let verdict = verdict(&targets, missing, excessive, view, hypothetical, || {
+        "the accounts hold createVolumePermission on every snapshot".into()
+    });
+    if asked.is_none() && verdict.status == Status::True { nothing_asked() } else { verdict }
+}
+
+fn nothing_asked() -> Verdict {
+    Verdict::yes(Reason::NotRequested, "createVolumePermission is None")
 }
 
 /// Who holds a permission that this claim would have taken away.
@@ -437,6 +450,22 @@ impl Faults {
         self.0.entry((reason.passes_by_itself(), reason, message)).or_default().insert(principal.clone());
     }
 
+    /// Notes those of `given` from whom the permission has not been taken, and whom nobody else lists.
+    fn note_left(
+        &mut self,
+        target: &Target,
+        given: &BTreeSet<Principal>,
+        held: &BTreeSet<Principal>,
+        listed: &BTreeSet<Principal>,
+        view: &View<'_>,
+    ) {
+        // Who is not seen to hold it may do so all the same, if the call to take it away got no answer.
+        let left = |p: &&Principal| held.contains(*p) || view.outcome.unfinished(target, p);
+        for principal in given.difference(listed).filter(left) {
+            self.note(principal, why(target, principal, view));
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -461,10 +490,12 @@ fn if_it_were_authoritative(claim: &Claim, view: &View<'_>) -> Plan {
     plan(&claims, view.after, &view.plan.refusals, view.policy)
 }
 
-fn pending(plan: &Plan) -> Vec<String> {
-    let mut words: Vec<String> =
-        plan.changes.iter().take(MAX_PENDING - 1).map(|c| c.to_string().chars().take(1024).collect()).collect();
-    if let Some(more) = plan.changes.len().checked_sub(MAX_PENDING - 1).filter(|more| *more > 0) {
+fn pending(plan: &Plan, elsewhere: &BTreeSet<&crate::api::ImageId>) -> Vec<String> {
+    let changes = plan.changes.iter().map(ToString::to_string);
+    let left = elsewhere.iter().map(|image| format!("take back what was given on {image}"));
+    let mut words: Vec<String> = changes.chain(left).map(|change| change.chars().take(1024).collect()).collect();
+    if words.len() > MAX_PENDING {
+        let more = words.split_off(MAX_PENDING - 1).len();
         words.push(format!("and {more} more"));
     }
     words

@@ -11,8 +11,8 @@ use std::{
 
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use super::claim::{ObjectKey, images};
-use crate::api::{ImageRef, ON_DELETE, REQUESTED_AT, stored::Stored};
+use super::claim::{ObjectKey, images, snapshots};
+use crate::api::{FINALIZER, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,10 +40,14 @@ pub struct Shares(Arc<RwLock<Inner>>);
 struct Inner {
     objects: HashMap<ObjectKey, Arc<Stored>>,
     by_image: HashMap<ImageRef, BTreeSet<ObjectKey>>,
+    by_snapshot: HashMap<(Region, SnapshotId), BTreeSet<ObjectKey>>,
     /// What each watch has listed since it began to list anew.
     listing: BTreeMap<usize, HashSet<ObjectKey>>,
     /// Which watch told of an object.
     source: HashMap<ObjectKey, usize>,
+    /// What follows from versions that did not come from a watch. The watch will tell of them as if they were nothing new, and
+    /// then this is acted on.
+    owed: Effect,
 }
 
 /// What came of an event.
@@ -59,7 +63,7 @@ impl Shares {
     /// Takes in an event of one watch.
     pub fn take_in(&self, watch: usize, event: Event<Stored>) -> Effect {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut effect = Effect::default();
+        let mut effect = std::mem::take(&mut inner.owed);
         match event {
             Event::Init => {
                 inner.listing.insert(watch, HashSet::new());
@@ -94,20 +98,43 @@ impl Shares {
     /// Takes in the answer to a write of ours, so that the next reconcile does not act on what was there before it.
     pub fn written(&self, object: Stored) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if inner.objects.contains_key(&ObjectKey::of(&object)) {
+        let known = inner.objects.get(&ObjectKey::of(&object));
+        // A late answer must not put the object back that has been made anew under its name.
+        if known.is_some_and(|known| known.metadata.uid == object.metadata.uid) {
             inner.put(object, &mut Effect::default());
         }
     }
 
-    /// Takes in that an object is no more.
-    pub fn no_more(&self, key: &ObjectKey) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key, &mut Effect::default());
+    /// Takes in a version that somebody else wrote, and that the watch has not told of yet.
+    pub fn read(&self, object: Stored) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut owed = std::mem::take(&mut inner.owed);
+        inner.put(object, &mut owed);
+        inner.owed = owed;
+    }
+
+    /// Takes in that an object is no more. One that has been made anew under its name stays.
+    pub fn no_more(&self, object: &Stored) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let key = ObjectKey::of(object);
+        if inner.objects.get(&key).is_some_and(|known| known.metadata.uid == object.metadata.uid) {
+            let mut owed = std::mem::take(&mut inner.owed);
+            inner.remove(&key, &mut owed);
+            inner.owed = owed;
+        }
     }
 
     /// Every object that concerns an image, in the order of their names.
     pub fn concerning(&self, image: &ImageRef) -> Vec<Arc<Stored>> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let keys = inner.by_image.get(image).into_iter().flatten();
+        keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
+    }
+
+    /// Every object that may say something about a snapshot, in the order of their names.
+    pub fn concerning_snapshot(&self, region: &Region, snapshot: &SnapshotId) -> Vec<Arc<Stored>> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = inner.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten();
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
@@ -126,13 +153,18 @@ impl Inner {
         }
         let concerned = images(&object);
         let left = before.as_ref().map(|b| images(b)).unwrap_or_default();
-        for image in left.difference(&concerned) {
-            self.unlink(image, &key);
-        }
+        left.difference(&concerned).for_each(|image| unlink(&mut self.by_image, image, &key));
         for image in &concerned {
             self.by_image.entry(image.clone()).or_default().insert(key.clone());
         }
-        if before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object)) {
+        let (said, says) = (before.as_ref().map(|b| snapshots(b)).unwrap_or_default(), snapshots(&object));
+        said.difference(&says).for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, &key));
+        for snapshot in says {
+            self.by_snapshot.entry(snapshot).or_default().insert(key.clone());
+        }
+        let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
+        let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
+        if lost_finalizer || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object)) {
             if concerned.is_empty() {
                 effect.work.insert(Work::Object(key.clone()));
             }
@@ -145,35 +177,35 @@ impl Inner {
         self.source.remove(key);
         let Some(object) = self.objects.remove(key) else { return };
         for image in images(&object) {
-            self.unlink(&image, key);
+            unlink(&mut self.by_image, &image, key);
             effect.work.insert(Work::Image(image));
         }
+        snapshots(&object).iter().for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, key));
         effect.gone.push(key.clone());
     }
+}
 
-    fn unlink(&mut self, image: &ImageRef, key: &ObjectKey) {
-        if let Some(keys) = self.by_image.get_mut(image) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.by_image.remove(image);
-            }
+fn unlink<T: Hash + Eq>(index: &mut HashMap<T, BTreeSet<ObjectKey>>, from: &T, key: &ObjectKey) {
+    if let Some(keys) = index.get_mut(from) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(from);
         }
     }
 }
 
-/// Whether `object` is an older version than `known` of the same object. Resource versions can be compared as numbers
-/// (Kubernetes enhancement 5504); where they cannot, what comes later counts as newer.
+/// Whether `object` is an older version than `known`, or than the object that `known` has replaced. Resource versions can be
+/// compared as numbers (Kubernetes enhancement 5504); where they cannot, what comes later counts as newer.
 fn is_older(object: &Stored, known: &Stored) -> bool {
     let version = |stored: &Stored| stored.metadata.resource_version.as_ref().and_then(|v| v.parse::<u64>().ok());
-    object.metadata.uid == known.metadata.uid
-        && matches!((version(object), version(known)), (Some(a), Some(b)) if a < b)
+    matches!((version(object), version(known)), (Some(a), Some(b)) if a < b)
 }
 
-/// What of an object asks for work: everything but its status, which we write ourselves.
+/// What of an object asks for work: everything but its status and finalizer, which we write ourselves.
 fn fingerprint(object: &Stored) -> u64 {
     let mut hasher = DefaultHasher::new();
     let metadata = &object.metadata;
-    (&metadata.uid, metadata.generation, metadata.deletion_timestamp.is_some(), object.finalizers()).hash(&mut hasher);
+    (&metadata.uid, metadata.generation, metadata.deletion_timestamp.is_some()).hash(&mut hasher);
     for annotation in [REQUESTED_AT, ON_DELETE] {
         object.annotations().get(annotation).hash(&mut hasher);
     }
@@ -241,6 +273,46 @@ mod tests {
         assert_eq!(effect.gone.len(), 1);
         assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE))]));
         assert_eq!(shares.concerning(&image(ONE)).len(), 1);
+    }
+
+    #[test]
+    fn what_was_read_before_the_watch_told_of_it_still_asks_for_work() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.read(share("a", TWO, 2, 2));
+        let effect = shares.take_in(0, Event::Apply(share("a", TWO, 2, 2)));
+        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
+        assert_eq!(shares.take_in(0, Event::Apply(share("a", TWO, 2, 2))), Effect::default());
+    }
+
+    #[test]
+    fn an_object_that_a_write_found_gone_is_still_told_of_as_gone() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
+        shares.no_more(&share("a", ONE, 1, 1));
+        assert!(shares.concerning(&image(ONE)).is_empty());
+        assert_eq!(shares.take_in(0, Event::Delete(share("a", ONE, 2, 1))).gone.len(), 1);
+    }
+
+    #[test]
+    fn an_object_made_anew_is_not_forgotten_because_the_old_one_is_gone() {
+        let shares = Shares::default();
+        let mut anew = share("a", ONE, 5, 1);
+        anew.metadata.uid = Some("another".into());
+        shares.take_in(0, Event::Apply(anew));
+        shares.no_more(&share("a", ONE, 1, 1));
+        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_put_back_an_object_that_was_made_anew() {
+        let shares = Shares::default();
+        let mut anew = share("a", TWO, 5, 1);
+        anew.metadata.uid = Some("another".into());
+        shares.take_in(0, Event::Apply(anew));
+        shares.written(share("a", ONE, 4, 1));
+        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 4, 1))), Effect::default());
+        assert_eq!((shares.concerning(&image(ONE)).len(), shares.concerning(&image(TWO)).len()), (0, 1));
     }
 
     #[test]

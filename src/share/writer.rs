@@ -4,6 +4,7 @@
 //! by the API server and decided again.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -15,13 +16,13 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
 use super::{claim::ObjectKey, notices::Notice, store::Shares};
 use crate::{
-    api::{AmiShare, AmiShareStatus, FINALIZER, stored::Stored},
+    api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, stored::Stored},
     runtime::{clock::Clock, metrics::Metrics},
 };
 
@@ -69,6 +70,8 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
     /// The time of events.
     pub clock: Clock,
+    /// The namespaces that are watched; none for all of them.
+    pub scopes: Vec<Option<String>>,
 }
 
 impl Writer {
@@ -90,7 +93,8 @@ impl Writer {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let (api, patch) = (self.api(&key), Patch::Apply(&patch));
-        self.write("write the status of", "amishares/status", &key, api.patch_status(&key.name, &params, &patch)).await
+        self.write("write the status of", "amishares/status", object, api.patch_status(&key.name, &params, &patch))
+            .await
     }
 
     /// Adds our finalizer, or takes it away.
@@ -108,7 +112,7 @@ impl Writer {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let action = if hold { "add the finalizer to" } else { "take the finalizer from" };
         let (api, patch) = (self.api(&key), Patch::Merge(&patch));
-        self.write(action, "amishares", &key, api.patch(&key.name, &params, &patch)).await
+        self.write(action, "amishares", object, api.patch(&key.name, &params, &patch)).await
     }
 
     /// Sends a write, with the deadline and the error classes that all of them share, and takes its answer into the store.
@@ -116,13 +120,14 @@ impl Writer {
         &self,
         action: &'static str,
         resource: &'static str,
-        key: &ObjectKey,
+        object: &Stored,
         write: impl Future<Output = kube::Result<Stored>>,
     ) -> Result<Stored, WriteError> {
+        let key = ObjectKey::of(object);
         let Ok(result) = tokio::time::timeout(DEADLINE, write).await else {
             self.metrics.kube_request("patch", resource, 0);
             let message = format!("no answer within {} s", DEADLINE.as_secs());
-            return Err(WriteError::Refused { action, key: key.clone(), message });
+            return Err(WriteError::Refused { action, key, message });
         };
         match result {
             Ok(object) => {
@@ -135,25 +140,76 @@ impl Writer {
                 self.metrics.kube_request("patch", resource, code);
                 match code {
                     404 => {
-                        self.shares.no_more(key);
-                        Err(WriteError::Gone(key.clone()))
+                        self.shares.no_more(object);
+                        Err(WriteError::Gone(key))
                     }
                     409 => {
-                        self.read_again(key).await;
-                        Err(WriteError::Conflict(key.clone()))
+                        self.read_again(object).await;
+                        Err(WriteError::Conflict(key))
                     }
-                    _ => Err(WriteError::Refused { action, key: key.clone(), message: error.to_string() }),
+                    _ => Err(WriteError::Refused { action, key, message: error.to_string() }),
                 }
             }
         }
     }
 
+    /// Whether `known` are the newest versions of all objects that name an image, as the API server has them now. Whatever is
+    /// newer is taken in.
+    ///
+    /// A watch can be behind, or silently dead for minutes. What is decided on its word alone can cut off whom a claim lists that
+    /// has not been told of, or give back what a newer spec no longer lists.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>]) -> Result<bool, WriteError> {
+        let fields = format!("spec.image.id={},spec.region={}", image.id, image.region);
+        let params = ListParams::default().fields(&fields);
+        let mut newest = Vec::new();
+        for scope in &self.scopes {
+            let api: Api<Stored> = match scope {
+                Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+                None => Api::all(self.client.clone()),
+            };
+            let refused = |message: String| WriteError::Refused {
+                action: "list",
+                key: ObjectKey { namespace: scope.clone().unwrap_or_default(), name: fields.clone() },
+                message,
+            };
+            match tokio::time::timeout(DEADLINE, api.list(&params)).await {
+                Ok(Ok(list)) => newest.extend(list.items),
+                Ok(Err(error)) => return Err(refused(error.to_string())),
+                Err(_) => return Err(refused(format!("no answer within {} s", DEADLINE.as_secs()))),
+            }
+        }
+        let mut is_newest = true;
+        for object in &newest {
+            let key = ObjectKey::of(object);
+            let same = |known: &Arc<Stored>| {
+                (&known.metadata.uid, &known.metadata.resource_version)
+                    == (&object.metadata.uid, &object.metadata.resource_version)
+            };
+            if !known.iter().find(|known| ObjectKey::of(known.as_ref()) == key).is_some_and(same) {
+                is_newest = false;
+                self.shares.read(object.clone());
+            }
+        }
+        let listed: BTreeSet<ObjectKey> = newest.iter().map(ObjectKey::of).collect();
+        for object in
+            known.iter().filter(|object| names(object, image) && !listed.contains(&ObjectKey::of(object.as_ref())))
+        {
+            is_newest = false;
+            self.read_again(object).await;
+        }
+        Ok(is_newest)
+    }
+
     /// Takes in the newest version of an object. The watch will bring it too, but it may be behind, or down: without this, the
     /// next try would be decided on the old version again.
-    async fn read_again(&self, key: &ObjectKey) {
-        match tokio::time::timeout(DEADLINE, self.api(key).get_opt(&key.name)).await {
-            Ok(Ok(Some(object))) => self.shares.written(object),
-            Ok(Ok(None)) => self.shares.no_more(key),
+    async fn read_again(&self, object: &Stored) {
+        let key = ObjectKey::of(object);
+        match tokio::time::timeout(DEADLINE, self.api(&key).get_opt(&key.name)).await {
+            Ok(Ok(Some(newest))) => self.shares.read(newest),
+            Ok(Ok(None)) => self.shares.no_more(object),
             Ok(Err(error)) => tracing::debug!(share = %key, %error, "could not be read again"),
             Err(_) => tracing::debug!(share = %key, "could not be read again in time"),
         }
@@ -199,6 +255,11 @@ impl Writer {
             Err(_) => tracing::warn!(share = %key, reason, "the event could not be stored in time"),
         }
     }
+}
+
+/// Whether an object names an image, as the API server's field selector sees it.
+fn names(object: &Stored, image: &ImageRef) -> bool {
+    object.share().is_some_and(|s| s.spec.region == image.region && s.spec.image.id.as_ref() == Some(&image.id))
 }
 
 /// A name that differs between the events of one object, within the length and alphabet of names.

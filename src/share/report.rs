@@ -1,0 +1,227 @@
+//! The end of a reconcile: what every object is told, and how one is let go.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    claim::{Claim, ObjectKey, Standing, images},
+    granted::Granted,
+    notices::{self, Notice},
+    plan::Refusal,
+    reconcile::{Claimant, Finished, Reconciler},
+    status::{self, View},
+    store::Work,
+    writer::WriteError,
+};
+use crate::{
+    api::{
+        ABANDON, AmiShareStatus, ConditionType, ImageRef, ON_DELETE, Reason,
+        conditions::find,
+        stored::{Content, Stored},
+    },
+    aws::failure::Failure,
+    runtime::runner::{Failed, Next},
+};
+
+/// What is said of an object that can be read and names no image.
+const NO_IMAGE: &str = "spec.image names no image in a way that this operator knows: set spec.image.id";
+
+impl Reconciler {
+    /// Reports to one object after everything is done.
+    pub(super) async fn finish(
+        &self,
+        claimant: &Claimant,
+        view: &View<'_>,
+        now: Timestamp,
+    ) -> Result<Finished, WriteError> {
+        let Claimant { object, claim } = claimant;
+        if claim.standing == Standing::Leaving {
+            return match status::not_taken_back(claim, view) {
+                None => self.let_go(view.image, claimant).await.map(|()| Finished::Well),
+                Some(why) if claimant.deleting() => {
+                    let old = object.status();
+                    let new = status::deletion_blocked(claimant.subject(&old), claim, &why, now);
+                    self.report(claimant, &old, new).await.map(|()| Finished::Waiting)
+                }
+                Some(_) => Ok(Finished::Waiting),
+            };
+        }
+        if !claim.standing.writes() && claim.standing != Standing::Observing {
+            self.without_aws(view.image, claimant, now).await?;
+            return Ok(Finished::Well);
+        }
+        let old = object.status();
+        let new = status::status(claimant.subject(&old), claim, view, now);
+        let finished = match find(&new.conditions, ConditionType::Stalled) {
+            Some(_) => Finished::Stalled,
+            None => Finished::Well,
+        };
+        self.report(claimant, &old, new).await?;
+        Ok(finished)
+    }
+
+    /// Sees to an object for which AWS need not be asked.
+    pub(super) async fn without_aws(
+        &self,
+        image: &ImageRef,
+        claimant: &Claimant,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let old = claimant.object.status();
+        let new = match (&claimant.claim.standing, &claimant.object.content) {
+            (Standing::Leaving | Standing::LeavingAsItIs, _) => return self.let_go(image, claimant).await,
+            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => {
+                return Ok(());
+            }
+            (Standing::Suspended, _) if claimant.suspended() => status::suspended(claimant.subject(&old), now),
+            (Standing::Unreadable, _) => return self.unreadable(claimant, now).await,
+            _ => return Ok(()),
+        };
+        self.report(claimant, &old, new).await
+    }
+
+    /// Tells an object that it cannot be read. The API server may refuse any write of an object that its schema does not know;
+    /// the others do not wait for it.
+    async fn unreadable(&self, claimant: &Claimant, now: Timestamp) -> Result<(), WriteError> {
+        let (error, writable) = match &claimant.object.content {
+            Content::Unreadable(unreadable) => (unreadable.error.as_str(), unreadable.status_is_whole),
+            Content::Share(_) => (NO_IMAGE, true),
+        };
+        let old = claimant.object.status();
+        let new = status::unreadable(claimant.subject(&old), error, now);
+        if !writable {
+            self.tell_refused(&claimant.object, Reason::InvalidSpec.as_str(), error).await;
+            return Ok(());
+        }
+        match self.report(claimant, &old, new).await {
+            Err(error @ WriteError::Refused { .. }) => {
+                self.tell_refused(&claimant.object, Reason::InvalidSpec.as_str(), &error).await;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Tells of an object for which nothing can be stored, once for each version of it.
+    pub(super) async fn tell_refused(&self, object: &Stored, reason: &'static str, why: impl std::fmt::Display) {
+        if self.told.is_new(object) {
+            let note = format!("nothing is done for this object: {why}; correct it and apply it again");
+            self.writer.tell(object, &Notice { warning: true, reason, action: "Reconcile", note }).await;
+        }
+    }
+
+    /// Lets an object go from an image on which it holds nothing any more: drops the record, or the finalizer with the last one.
+    async fn let_go(&self, image: &ImageRef, claimant: &Claimant) -> Result<(), WriteError> {
+        let Claimant { object, claim } = claimant;
+        let old = object.status();
+        let elsewhere = old.granted.iter().any(|g| g.image_id != image.id);
+        if claimant.deleting() && (!elsewhere || claim.standing == Standing::LeavingAsItIs) {
+            if claimant.is_held() {
+                self.writer.finalizer(object, false).await?;
+            }
+            return Ok(());
+        }
+        let new = status::moved_on(&old, image);
+        if new != old {
+            self.writer.status(object, &new).await?;
+            // The image that the object names now reports what was left here.
+            for other in images(object).into_iter().filter(|other| other != image) {
+                self.queue.ask(Work::Image(other), Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports that AWS could not be asked.
+    pub(super) async fn could_not_observe(
+        &self,
+        image: &ImageRef,
+        claimants: &[Claimant],
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Result<Next, Failed> {
+        let mut trouble = None;
+        for claimant in claimants {
+            let old = claimant.object.status();
+            let subject = claimant.subject(&old);
+            let result = match claimant.claim.standing {
+                Standing::Leaving if !claimant.claim.granted.is_empty() && claimant.deleting() => {
+                    let new = status::deletion_blocked(
+                        subject,
+                        &claimant.claim,
+                        &Refusal::new(failure.reason(), failure.to_string()),
+                        now,
+                    );
+                    self.report(claimant, &old, new).await
+                }
+                Standing::Leaving if !claimant.claim.granted.is_empty() => Ok(()),
+                Standing::Authoritative | Standing::Additive | Standing::Observing => {
+                    let new = status::unobserved(subject, &claimant.claim, failure, now);
+                    self.report(claimant, &old, new).await
+                }
+                _ => self.without_aws(image, claimant, now).await,
+            };
+            if let Err(error) = result {
+                trouble = Some(trouble.unwrap_or_else(|| Failed::from(error)));
+            }
+        }
+        Err(trouble.unwrap_or_else(|| failure.into()))
+    }
+
+    /// Stores a status if it differs from what is stored, tells what is new in it, and counts its conditions.
+    async fn report(&self, claimant: &Claimant, old: &AmiShareStatus, new: AmiShareStatus) -> Result<(), WriteError> {
+        let object = &claimant.object;
+        if new != *old {
+            self.writer.status(object, &new).await?;
+        }
+        // Only now: the series of an object that is no more are forgotten once, and one of the two comes last.
+        let ObjectKey { namespace, name } = &claimant.claim.key;
+        let conditions = new.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str()));
+        self.metrics.conditions("AmiShare", (namespace, name), conditions, claimant.suspended());
+        if self.shares.get(&claimant.claim.key).is_none() {
+            self.metrics.forget("AmiShare", (namespace, name));
+        }
+        if let Some(notice) = notices::of_summary(old, &new) {
+            self.writer.tell(object, &notice).await;
+        }
+        Ok(())
+    }
+
+    /// Sees to an object that concerns no image: one that cannot be read, or that names none.
+    pub(super) async fn object_without_image(&self, key: &ObjectKey) -> Result<Next, Failed> {
+        let Some(object) = self.shares.get(key) else { return Ok(Next::Rest) };
+        if !images(&object).is_empty() {
+            return Ok(Next::Rest);
+        }
+        let old = object.status();
+        let all = old.granted.iter().map(|given| Granted::on(&given.image_id, &old.granted));
+        let claim = Claim {
+            key: key.clone(),
+            standing: Standing::Unreadable,
+            lists: BTreeSet::new(),
+            lists_for_volumes: None,
+            granted: all.fold(Granted::default(), |all, one| all.union(&one)),
+            expired: false,
+            unfinished: false,
+        };
+        let claimant = Claimant { claim, object: Arc::clone(&object) };
+        if !claimant.deleting() {
+            self.unreadable(&claimant, self.clock.now()).await?;
+            return Ok(Next::Rest);
+        }
+        let abandoned = object.annotations().get(ON_DELETE).map(String::as_str) == Some(ABANDON);
+        let as_it_is = matches!(&object.content, Content::Unreadable(unreadable) if unreadable.leaves_as_it_is);
+        if claimant.claim.granted.is_empty() || abandoned || as_it_is {
+            if claimant.is_held() {
+                self.writer.finalizer(&object, false).await?;
+            }
+            return Ok(Next::Rest);
+        }
+        let why = Refusal::new(Reason::InvalidSpec, "the Region of what was given cannot be read from the object");
+        let new = status::deletion_blocked(claimant.subject(&old), &claimant.claim, &why, self.clock.now());
+        self.report(&claimant, &old, new).await?;
+        Ok(Next::Rest)
+    }
+}
