@@ -242,3 +242,10 @@ pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
     let given = status.granted.into_iter().flat_map(|g| g.create_volume_permission).flat_map(|v| v.snapshot_ids);
     of_image.chain(given).map(|snapshot| (region.clone(), snapshot)).collect()
 }
+
+/// Whether a snapshot is a part of an image, as far as an object knows.
+pub fn has_part(object: &Stored, image: &ImageId, snapshot: &SnapshotId) -> bool {
+    let status = object.status();
+    let seen = status.image.is_some_and(|seen| seen.id == *image && seen.snapshot_ids.contains(snapshot));
+    seen || Granted::on(image, &status.granted).volumes.contains_key(snapshot)
+}

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 use super::{
     apply::apply,
-    claim::{Claim, Standing, images},
+    claim::{Claim, Standing, has_part, images},
     granted::Granted,
     notices,
     observe::observe,
@@ -229,6 +229,7 @@ impl Reconciler {
         for snapshot in observed.snapshots.keys() {
             for object in self.shares.concerning_snapshot(&image.region, snapshot) {
                 let others = images(&object).into_iter().filter(|other| other != image);
+                let others = others.filter(|other| has_part(&object, &other.id, snapshot));
                 let claims = others.filter_map(|other| Claim::on(&other, &object, now));
                 let lists = claims.filter(|c| !c.standing.leaves()).filter_map(|c| c.lists_for_volumes).flatten();
                 all.entry(snapshot.clone()).or_default().extend(lists);

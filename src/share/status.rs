@@ -264,7 +264,7 @@ fn summary(
         return Verdict::no(Reason::Progressing, format!("what was given on {images} is still to be taken back"));
     }
     if claim.expired {
-        return Verdict::no(Reason::Expired, "expiresAt has passed, and the share gives nothing any more");
+        return Verdict::no(Reason::Expired, "expiresAt has passed, and what this share gave is revoked");
     }
     Verdict::yes(Reason::Synced, format!("shared with {}", shared.map_or_else(|| "nobody".into(), words)))
 }

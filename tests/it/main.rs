@@ -5,5 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod claims;
+mod deletion;
+mod drift;
 mod harness;
+mod modes;
+mod moving;
+mod ownership;
+mod schedule;
 mod sharing;

@@ -1,9 +1,10 @@
 //! What every test needs: a world of its own, on an API server that all of them share.
 
+pub mod actions;
 mod cluster;
+mod recorder;
 pub mod world;
 
-pub use cluster::{cluster, kubectl};
 pub use world::{Setup, World};
 
 use std::{fmt::Display, future::Future, time::Duration};
