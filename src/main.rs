@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     match amishare::cli::Cli::parse().execute().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("amishare: {error:#}");
+            eprintln!("amishare: {}", amishare::cli::in_one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -25,7 +25,7 @@ enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write everything that is generated from the types.
     Crds(crds::CrdsArgs),
-    /// Simulate EC2 and STS on a local port, for trying things out without an AWS account.
+    // Its help text is with its arguments.
     #[cfg(feature = "simulator")]
     Simulate(crate::simulator::SimulateArgs),
 }
@@ -42,5 +42,30 @@ impl Cli {
             #[cfg(feature = "simulator")]
             Command::Simulate(args) => crate::simulator::run(args).await,
         }
+    }
+}
+
+/// An error and its causes in one line. Many causes are already in the text of what they caused; those are not said twice.
+pub fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if !line.contains(&cause) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_text_above_it_holds_is_not_said_twice() {
+        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file").context("no cluster");
+        assert_eq!(in_one_line(&error), "no cluster: cannot read x: no such file");
     }
 }

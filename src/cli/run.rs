@@ -123,6 +123,9 @@ async fn connect() -> anyhow::Result<Client> {
         // kube's message tells both ways that it tried, twice.
         let kubeconfig = std::env::var("KUBECONFIG").unwrap_or_else(|_| "~/.kube/config".into());
         tracing::debug!(%error, "no cluster");
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+            return anyhow::anyhow!("no Kubernetes cluster: the pod's service account token cannot be read; mount it");
+        }
         anyhow::anyhow!("no Kubernetes cluster: this is no pod, and {kubeconfig} cannot be read; set KUBECONFIG")
     })?;
     config.read_timeout = Some(SILENCE);
@@ -130,9 +133,12 @@ async fn connect() -> anyhow::Result<Client> {
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: another process may; set --health-address and --metrics-address")
-    })
+    })?;
+    // Of interest when the port was 0.
+    tracing::info!(address = %listener.local_addr()?, "serving probes or metrics");
+    Ok(listener)
 }
 
 /// Runs the controllers until `stop`, with everything that the process has set up.

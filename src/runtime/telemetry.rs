@@ -33,7 +33,8 @@ pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
         registry.with(layer.with_writer(std::io::stderr)).try_init()?;
     } else {
-        registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()?;
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        registry.with(fmt::layer().with_target(false).with_ansi(colours).with_writer(std::io::stderr)).try_init()?;
     }
     Ok(())
 }

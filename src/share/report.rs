@@ -96,8 +96,8 @@ impl Reconciler {
             return Ok(());
         }
         match self.report(claimant, &old, new).await {
-            Err(error @ WriteError::Refused { .. }) => {
-                self.tell_refused(&claimant.object, Reason::InvalidSpec.as_str(), &error).await;
+            Err(refused @ WriteError::Refused { .. }) => {
+                self.tell_refused(&claimant.object, Reason::InvalidSpec.as_str(), format!("{error}; {refused}")).await;
                 Ok(())
             }
             result => result,

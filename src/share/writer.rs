@@ -20,7 +20,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{claim::ObjectKey, notices::Notice, store::Shares};
+use super::{
+    claim::{ObjectKey, images},
+    notices::Notice,
+    store::Shares,
+};
 use crate::{
     api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, stored::Stored},
     runtime::{clock::Clock, metrics::Metrics},
@@ -147,7 +151,11 @@ impl Writer {
                         self.read_again(object).await;
                         Err(WriteError::Conflict(key))
                     }
-                    _ => Err(WriteError::Refused { action, key, message: error.to_string() }),
+                    _ => {
+                        let message =
+                            if let kube::Error::Api(status) = error { status.message } else { error.to_string() };
+                        Err(WriteError::Refused { action, key, message })
+                    }
                 }
             }
         }
@@ -163,20 +171,26 @@ impl Writer {
     /// When the API server cannot be asked.
     pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>]) -> Result<bool, WriteError> {
         let fields = format!("spec.image.id={},spec.region={}", image.id, image.region);
-        let params = ListParams::default().fields(&fields);
         let mut newest = Vec::new();
         for scope in &self.scopes {
             let api: Api<Stored> = match scope {
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
                 None => Api::all(self.client.clone()),
             };
+            let list = async {
+                match api.list(&ListParams::default().fields(&fields)).await {
+                    // An older definition has no selectable fields.
+                    Err(kube::Error::Api(status)) if status.code == 400 => api.list(&ListParams::default()).await,
+                    result => result,
+                }
+            };
             let refused = |message: String| WriteError::Refused {
                 action: "list",
                 key: ObjectKey { namespace: scope.clone().unwrap_or_default(), name: fields.clone() },
                 message,
             };
-            match tokio::time::timeout(DEADLINE, api.list(&params)).await {
-                Ok(Ok(list)) => newest.extend(list.items),
+            match tokio::time::timeout(DEADLINE, list).await {
+                Ok(Ok(list)) => newest.extend(list.items.into_iter().filter(|object| images(object).contains(image))),
                 Ok(Err(error)) => return Err(refused(error.to_string())),
                 Err(_) => return Err(refused(format!("no answer within {} s", DEADLINE.as_secs()))),
             }

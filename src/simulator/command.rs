@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::{Scenario, Simulator};
 
-/// Serves a simulated AWS: EC2 and STS for any AWS SDK or CLI.
+/// Simulate EC2 and STS on a local port, for trying things out without an AWS account.
 ///
 /// Point clients at it with `--endpoint-url` or `AWS_ENDPOINT_URL`. The access key id says which account calls: it is the
 /// account's twelve digits, with any secret. One endpoint serves all Regions.

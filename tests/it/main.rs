@@ -5,12 +5,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod bad_input;
+mod calls;
 mod claims;
+mod clients;
 mod deletion;
 mod drift;
+mod generated;
 mod harness;
 mod modes;
+mod moto;
 mod moving;
 mod ownership;
+mod process;
+mod refusals;
 mod schedule;
+mod schema;
 mod sharing;

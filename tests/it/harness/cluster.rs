@@ -1,40 +1,55 @@
-//! The API server of this test run.
+//! The API servers of this test run.
 
 use std::{
     io::Write,
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use envtest::ControlPlane;
 
 /// The control plane that all tests share, with our definitions installed. It ends with this process: see envtest.
-pub fn cluster() -> &'static ControlPlane {
-    static CLUSTER: OnceLock<ControlPlane> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let plane = ControlPlane::start(&envtest::assets().unwrap()).unwrap();
-        for (_, crd) in amishare::api::crd::all() {
-            let installed =
-                run(plane.kubectl().args(["apply", "--server-side", "-f", "-"]), &serde_json::to_string(&crd).unwrap());
-            assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-            assert!(
-                !String::from_utf8_lossy(&installed.stderr).contains("Warning"),
-                "the API server warns of the definition"
-            );
-        }
-        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-        assert!(plane.kubectl().args(established).status().unwrap().success());
-        plane
-    })
+pub fn cluster() -> Arc<ControlPlane> {
+    static CLUSTER: OnceLock<Arc<ControlPlane>> = OnceLock::new();
+    Arc::clone(CLUSTER.get_or_init(|| own_cluster(definitions())))
 }
 
-/// Runs kubectl on the shared cluster with `input` on its standard input.
-pub fn kubectl(arguments: &[&str], input: &str) -> Output {
-    run(cluster().kubectl().args(arguments), input)
+/// Our definitions, as JSON.
+fn definitions() -> impl Iterator<Item = String> {
+    amishare::api::crd::all().into_iter().map(|(_, crd)| serde_json::to_string(&crd).unwrap())
 }
 
-fn run(command: &mut Command, input: &str) -> Output {
+/// A control plane of its own for one test, with these definitions installed. Dropped, it ends.
+pub fn own_cluster(definitions: impl IntoIterator<Item = String>) -> Arc<ControlPlane> {
+    let plane = Arc::new(ControlPlane::start(&envtest::assets().unwrap()).unwrap());
+    install_all(&plane, definitions);
+    plane
+}
+
+/// Installs our definitions on a control plane.
+pub(super) fn install(plane: &ControlPlane) {
+    install_all(plane, definitions());
+}
+
+fn install_all(plane: &ControlPlane, definitions: impl IntoIterator<Item = String>) {
+    for definition in definitions {
+        let installed = kubectl(plane, &["apply", "--server-side", "-f", "-"], &definition);
+        let stderr = String::from_utf8_lossy(&installed.stderr);
+        assert!(installed.status.success(), "{stderr}");
+        assert!(!stderr.contains("Warning"), "the API server warns of the definition: {stderr}");
+    }
+    let established = kubectl(plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "");
+    assert!(established.status.success(), "{}", String::from_utf8_lossy(&established.stderr));
+}
+
+/// Runs kubectl on a cluster with `input` on its standard input.
+pub fn kubectl(plane: &ControlPlane, arguments: &[&str], input: &str) -> Output {
+    run(plane.kubectl().args(arguments), input)
+}
+
+pub(super) fn run(command: &mut Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A command that does not read its input may have ended before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }

@@ -1,10 +1,14 @@
-//! What every test needs: a world of its own, on an API server that all of them share.
+//! What every test needs: a world of its own, on an API server that nearly all of them share.
 
 pub mod actions;
 mod cluster;
+pub mod plane;
+pub mod process;
+pub mod python;
 mod recorder;
 pub mod world;
 
+pub use cluster::{cluster, kubectl, own_cluster};
 pub use world::{Setup, World};
 
 use std::{fmt::Display, future::Future, time::Duration};

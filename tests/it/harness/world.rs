@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    process::Output,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -18,6 +19,7 @@ use amishare::{
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use clap::Parser;
+use envtest::ControlPlane;
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api, Client, Config,
@@ -52,6 +54,7 @@ pub struct Setup {
 
 /// A namespace, a simulated AWS and an operator. Dropped, the operator stops.
 pub struct World {
+    plane: Arc<ControlPlane>,
     pub namespaces: Vec<String>,
     pub aws: Simulator,
     pub client: Client,
@@ -82,7 +85,7 @@ pub const SNAPSHOT: &str = "snap-0123456789abcdef0";
 pub const REGION: &str = "us-east-1";
 
 /// An AWS with [`IMAGE`] and nothing else.
-const PLAIN: &str = r#"
+pub const PLAIN: &str = r#"
 accounts: [{id: "999988887777"}]
 images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
@@ -98,6 +101,12 @@ impl World {
 
     /// A world whose operator is yet to be started.
     pub async fn without_operator(setup: Setup) -> Self {
+        let plane = tokio::task::spawn_blocking(cluster).await.unwrap();
+        Self::on(plane, setup).await
+    }
+
+    /// A world on a cluster of its own, whose operator is yet to be started.
+    pub async fn on(plane: Arc<ControlPlane>, setup: Setup) -> Self {
         // Failing means that another test has done it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let scenario = if setup.scenario.is_empty() { PLAIN } else { setup.scenario };
@@ -112,14 +121,15 @@ impl World {
         let namespaces: Vec<String> = (0..=setup.more_namespaces).map(|n| format!("world-{number}-{n}")).collect();
         for namespace in &namespaces {
             let made = tokio::task::spawn_blocking({
-                let namespace = namespace.clone();
-                move || kubectl(&["create", "namespace", &namespace], "")
+                let (plane, namespace) = (Arc::clone(&plane), namespace.clone());
+                move || kubectl(&plane, &["create", "namespace", &namespace], "")
             });
             assert!(made.await.unwrap().status.success());
         }
-        let kubeconfig = Kubeconfig::read_from(cluster().kubeconfig()).unwrap();
+        let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         Self {
+            plane,
             namespaces,
             aws,
             client: Client::try_from(config).unwrap(),
@@ -206,17 +216,21 @@ impl World {
 
     /// Runs kubectl in a namespace.
     pub async fn kubectl_in(&self, namespace: &str, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut all = vec!["--namespace".to_owned(), namespace.to_owned()];
-        all.extend(arguments.iter().map(|a| (*a).to_owned()));
-        let input = input.to_owned();
-        let output = tokio::task::spawn_blocking(move || {
-            let all: Vec<&str> = all.iter().map(String::as_str).collect();
-            kubectl(&all, &input)
-        })
-        .await
-        .unwrap();
+        let output = self.kubectl_output(namespace, arguments, input).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Runs kubectl in a namespace, and returns everything that came of it.
+    pub async fn kubectl_output(&self, namespace: &str, arguments: &[&str], input: &str) -> Output {
+        let mut all = vec!["--namespace".to_owned(), namespace.to_owned()];
+        all.extend(arguments.iter().map(|a| (*a).to_owned()));
+        let (plane, input) = (Arc::clone(&self.plane), input.to_owned());
+        let run = move || {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            kubectl(&plane, &all, &input)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
     }
 
     /// The status of an AmiShare of the first namespace.

@@ -1,0 +1,185 @@
+//! The operator against moto, an EC2 that nobody here wrote: a second opinion, for what moto models, on what the simulator
+//! answers. What moto leaves out is in the comments of the tests that meet it.
+
+use std::{collections::BTreeSet, process::Command};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::{
+    Client,
+    config::{Credentials, SharedCredentialsProvider},
+    types::{ImageAttributeName, SnapshotAttributeName},
+};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::harness::{
+    Setup, World, cluster, eventually,
+    process::{Operator, Process, run_to_end},
+    python::{programs, python, script},
+    world::{IMAGE, REGION},
+};
+
+/// The account that moto takes every unknown access key for.
+const MOTO_ACCOUNT: &str = "123456789012";
+
+/// moto's server, which all tests here share; it ends with the control plane, and so with this process.
+async fn moto() -> &'static str {
+    static MOTO: OnceCell<(Process, String)> = OnceCell::const_new();
+    let start = || async {
+        let server = programs().await.join("moto_server");
+        let mut command = Command::new(server);
+        command.args(["-H", "127.0.0.1", "-p", "0"]).env("PYTHONUNBUFFERED", "1");
+        let process = Process::start(&cluster(), &mut command);
+        let line = process.logged("Running on http://127.0.0.1:").await;
+        let endpoint = line.rsplit(' ').next().unwrap().trim().to_owned();
+        (process, endpoint)
+    };
+    &MOTO.get_or_init(start).await.1
+}
+
+/// A world whose operator talks to moto, and an image there. The world's simulated AWS is not used.
+struct Moto {
+    world: World,
+    _operator: Operator,
+    client: Client,
+    image: String,
+    snapshot: String,
+}
+
+/// Runs `moto_seed.py`, and gives what it prints.
+async fn seed(arguments: &[&str]) -> String {
+    let mut command = python().await;
+    command.arg(script("moto_seed.py")).arg(moto().await).args(arguments);
+    let (code, printed, errors) = run_to_end(&mut command).await;
+    assert_eq!(code, Some(0), "{errors}");
+    printed
+}
+
+impl Moto {
+    async fn start(name: &str, flags: &[&str]) -> Self {
+        let world = World::without_operator(Setup::default()).await;
+        let endpoint = moto().await;
+        let made: Value = serde_json::from_str(&seed(&["image", name]).await).unwrap();
+        let namespaces = format!("--namespaces={}", world.namespace());
+        let flags: Vec<&str> = flags.iter().copied().chain([namespaces.as_str()]).collect();
+        let mut command = Operator::command(cluster().kubeconfig(), endpoint, &flags);
+        let operator = Operator::start(&cluster(), command.env("AWS_ACCESS_KEY_ID", "test")).await;
+        operator.ready().await;
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .endpoint_url(endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        Self { world, _operator: operator, client: Client::new(&sdk), image: text("image"), snapshot: text("snapshot") }
+    }
+
+    /// Applies an AmiShare of the image.
+    async fn apply(&self, name: &str, spec: &str) {
+        let manifest = World::manifest(name, spec).replace(IMAGE, &self.image);
+        self.world.apply_in(self.world.namespace(), &manifest).await.unwrap();
+    }
+
+    /// Waits until exactly these hold a launch permission, and says so if they do not.
+    async fn wait_shared_with(&self, principals: &[&str]) {
+        let wanted: BTreeSet<String> = principals.iter().map(|p| (*p).to_owned()).collect();
+        eventually(&format!("the image in moto is shared with {wanted:?}"), || async {
+            let attribute = ImageAttributeName::LaunchPermission;
+            let call = self.client.describe_image_attribute().image_id(&self.image).attribute(attribute);
+            let answer = call.send().await.unwrap();
+            let held: BTreeSet<String> = answer
+                .launch_permissions()
+                .iter()
+                .flat_map(|p| [p.user_id(), p.group().map(aws_sdk_ec2::types::PermissionGroup::as_str)])
+                .flatten()
+                .map(ToOwned::to_owned)
+                .collect();
+            if held == wanted { Ok(()) } else { Err(format!("{held:?}")) }
+        })
+        .await;
+    }
+
+    /// Who may create volumes of the snapshot now.
+    async fn volume_permissions(&self) -> BTreeSet<String> {
+        let attribute = SnapshotAttributeName::CreateVolumePermission;
+        let call = self.client.describe_snapshot_attribute().snapshot_id(&self.snapshot).attribute(attribute);
+        let answer = call.send().await.unwrap();
+        answer.create_volume_permissions().iter().filter_map(|p| p.user_id().map(ToOwned::to_owned)).collect()
+    }
+}
+
+#[tokio::test]
+async fn moto_shares_with_the_accounts_listed_and_revokes_one_that_no_longer_is() {
+    let moto = Moto::start("revoked", &[]).await;
+    moto.apply("base", "  shareWith: {accountIds: [\"111122223333\", \"444455556666\"]}").await;
+    assert_eq!(moto.world.wait_ready("base", "True", "Synced").await, "shared with 2 accounts");
+    moto.wait_shared_with(&["111122223333", "444455556666"]).await;
+    let status = moto.world.status("base").await.image.unwrap();
+    assert_eq!(status.owner_id.unwrap().to_string(), MOTO_ACCOUNT);
+    assert_eq!(status.name.as_deref(), Some("revoked"));
+
+    moto.apply("base", "  shareWith: {accountIds: [\"444455556666\", \"000011112222\"]}").await;
+    moto.world.wait_ready("base", "True", "Synced").await;
+    moto.wait_shared_with(&["000011112222", "444455556666"]).await;
+}
+
+#[tokio::test]
+async fn moto_has_what_boto3_changed_put_right() {
+    let moto = Moto::start("drifted", &[]).await;
+    moto.apply("base", "  shareWith: {accountIds: [\"111122223333\", \"444455556666\"]}").await;
+    moto.world.wait_ready("base", "True", "Synced").await;
+    seed(&["add", &moto.image, "888877776666"]).await;
+    seed(&["remove", &moto.image, "111122223333"]).await;
+    moto.wait_shared_with(&["444455556666", "888877776666"]).await;
+    moto.world.check_now("base").await;
+    moto.wait_shared_with(&["111122223333", "444455556666"]).await;
+    moto.world.wait_event("base", "DriftCorrected", "888877776666").await;
+}
+
+/// moto has no block public access: it answers with a web page and status 500, and the operator goes on without the answer.
+#[tokio::test]
+async fn moto_makes_an_image_public_only_where_the_operator_allows_it() {
+    let public = "  shareWith: {public: true, accountIds: [\"111122223333\"]}";
+    let (denying, allowing) =
+        (Moto::start("denied", &[]).await, Moto::start("public", &["--allow-public-sharing"]).await);
+    denying.apply("base", public).await;
+    allowing.apply("base", public).await;
+    denying.world.wait_ready("base", "False", "GuardrailDenied").await;
+    denying.wait_shared_with(&["111122223333"]).await;
+    allowing.world.wait_ready("base", "True", "Synced").await;
+    allowing.wait_shared_with(&["111122223333", "all"]).await;
+    allowing.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+    allowing.wait_shared_with(&["111122223333"]).await;
+}
+
+#[tokio::test]
+async fn moto_shares_the_snapshot_too_and_a_deletion_takes_everything_back() {
+    let moto = Moto::start("copied", &[]).await;
+    moto.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}\n  createVolumePermission: Accounts").await;
+    moto.world.wait_ready("base", "True", "Synced").await;
+    assert_eq!(moto.volume_permissions().await, BTreeSet::from(["111122223333".to_owned()]));
+    moto.apply("base", "  shareWith: {accountIds: [\"444455556666\"]}\n  createVolumePermission: Accounts").await;
+    moto.world.wait_ready("base", "True", "Synced").await;
+    moto.wait_shared_with(&["444455556666"]).await;
+    assert_eq!(moto.volume_permissions().await, BTreeSet::from(["444455556666".to_owned()]));
+    moto.world.kubectl(&["delete", "amishare", "base", "--wait=false"]).await;
+    moto.world.wait_gone("base").await;
+    moto.wait_shared_with(&[]).await;
+    assert!(moto.volume_permissions().await.is_empty());
+}
+
+/// Where EC2 says `InvalidAMIID.NotFound`, moto answers `DescribeImageAttribute` with a web page and status 500.
+#[tokio::test]
+async fn moto_fails_over_an_image_that_it_does_not_have_and_another_one_is_shared_all_the_same() {
+    let moto = Moto::start("found", &[]).await;
+    moto.world.apply("missing", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+    moto.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+    moto.world.wait_ready("base", "True", "Synced").await;
+    moto.wait_shared_with(&["111122223333"]).await;
+    let message = moto.world.wait_ready("missing", "False", "AwsUnavailable").await;
+    assert!(message.contains("DescribeImageAttribute") && message.contains("500"), "{message}");
+    moto.world.kubectl(&["delete", "amishare", "missing", "--wait=false"]).await;
+    moto.world.wait_gone("missing").await;
+}
