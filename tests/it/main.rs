@@ -22,3 +22,4 @@ mod refusals;
 mod schedule;
 mod schema;
 mod sharing;
+mod snapshots;

@@ -143,10 +143,15 @@ impl World {
 
     /// Starts the operator, and waits until it knows all objects.
     pub async fn start_operator(&mut self) {
+        self.start_operator_as(OWNER).await;
+    }
+
+    /// The same, with the credentials of an account.
+    pub async fn start_operator_as(&mut self, account: &str) {
         let namespaces = format!("--namespaces={}", self.namespaces.join(","));
         let flags = ["test".to_owned(), namespaces].into_iter().chain(self.flags.iter().cloned());
         let args = Flags::parse_from(flags).run;
-        let aws = Arc::new(Aws::new(&self.sdk(OWNER), Arc::clone(&self.metrics)));
+        let aws = Arc::new(Aws::new(&self.sdk(account), Arc::clone(&self.metrics)));
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
         let (ready, stopping) = (readiness.clone(), stop.clone());
