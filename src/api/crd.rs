@@ -1,6 +1,8 @@
 //! The CustomResourceDefinitions, made from the types.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 use super::AmiShare;
@@ -10,8 +12,24 @@ use crate::yaml::{self, YamlError};
 pub fn all() -> Vec<(String, CustomResourceDefinition)> {
     [AmiShare::crd()]
         .into_iter()
-        .map(|crd| (format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural), crd))
+        .map(|mut crd| {
+            let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+            schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()).for_each(unwrap_lines);
+            (format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural), crd)
+        })
         .collect()
+}
+
+/// Takes the line breaks of our source out of the descriptions: `kubectl explain` breaks lines by itself.
+fn unwrap_lines(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(unwrap_lines);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        unwrap_lines(items);
+    }
 }
 
 /// One CustomResourceDefinition as the YAML that is committed.
