@@ -3,6 +3,10 @@
 //! [`api`] is what users write, [`share`] turns it into changes of AWS, [`aws`] is the only place that names the AWS SDK,
 //! [`runtime`] keeps the process running, [`cli`] puts it together. ARCHITECTURE.md has the picture.
 
+// The support of the tests names the crate so, because the integration tests share it.
+#[cfg(test)]
+extern crate self as amishare;
+
 pub mod api;
 pub mod aws;
 pub mod cli;

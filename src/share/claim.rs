@@ -249,3 +249,6 @@ pub fn has_part(object: &Stored, image: &ImageId, snapshot: &SnapshotId) -> bool
     let seen = status.image.is_some_and(|seen| seen.id == *image && seen.snapshot_ids.contains(snapshot));
     seen || Granted::on(image, &status.granted).volumes.contains_key(snapshot)
 }
+
+#[cfg(test)]
+mod tests;

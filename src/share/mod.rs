@@ -20,3 +20,8 @@ pub mod settle;
 pub mod status;
 pub mod store;
 pub mod writer;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;

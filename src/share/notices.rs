@@ -107,3 +107,6 @@ pub fn of_summary(old: &AmiShareStatus, new: &AmiShareStatus) -> Option<Notice> 
     };
     Some(Notice { warning, reason: reason.as_str(), action, note: now.message.clone() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -340,3 +340,6 @@ fn batches(principals: &BTreeSet<Principal>) -> impl Iterator<Item = BTreeSet<Pr
         all.chunks(MAX_SNAPSHOT_CHANGES).map(|part| part.iter().copied().cloned().collect()).collect();
     parts.into_iter()
 }
+
+#[cfg(test)]
+mod tests;

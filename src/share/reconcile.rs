@@ -3,22 +3,18 @@
 //! The order of the steps is what makes a crash at any point harmless: the finalizer and the ownership record are stored before
 //! the first call that gives something, and the finalizer goes after the last one that takes it away.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     apply::apply,
-    claim::{Claim, Standing, has_part, images},
+    claim::{Claim, Standing},
     granted::Granted,
     notices,
     observe::observe,
-    observed::{Observed, Sight},
+    observed::Sight,
     plan::{Plan, Policy, plan},
     refused::{Refused, Told},
     status::{self, Subject, View},
@@ -26,7 +22,7 @@ use super::{
     writer::{WriteError, Writer},
 };
 use crate::{
-    api::{AmiShareStatus, FINALIZER, ImageRef, Principal, REQUESTED_AT, Reason, SnapshotId, stored::Stored},
+    api::{AmiShareStatus, FINALIZER, ImageRef, REQUESTED_AT, Reason, stored::Stored},
     aws::{Aws, failure::Failure},
     runtime::{
         clock::Clock,
@@ -168,7 +164,7 @@ impl Reconciler {
             Ok(observed) => observed,
             Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
-        before.listed_elsewhere = self.listed_elsewhere(image, &before, now);
+        before.listed_elsewhere = self.shares.listed_elsewhere(image, before.snapshots.keys(), now);
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
         let mut plan = plan(&claims(&claimants), &before, &recalled, self.policy);
         if !plan.changes.is_empty() && !self.writer.is_newest(image, &objects).await? {
@@ -216,26 +212,6 @@ impl Reconciler {
             Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
             next => next,
         })
-    }
-
-    /// Whom claims on other images list for the snapshots that were looked at.
-    fn listed_elsewhere(
-        &self,
-        image: &ImageRef,
-        observed: &Observed,
-        now: Timestamp,
-    ) -> BTreeMap<SnapshotId, BTreeSet<Principal>> {
-        let mut all: BTreeMap<SnapshotId, BTreeSet<Principal>> = BTreeMap::new();
-        for snapshot in observed.snapshots.keys() {
-            for object in self.shares.concerning_snapshot(&image.region, snapshot) {
-                let others = images(&object).into_iter().filter(|other| other != image);
-                let others = others.filter(|other| has_part(&object, &other.id, snapshot));
-                let claims = others.filter_map(|other| Claim::on(&other, &object, now));
-                let lists = claims.filter(|c| !c.standing.leaves()).filter_map(|c| c.lists_for_volumes).flatten();
-                all.entry(snapshot.clone()).or_default().extend(lists);
-            }
-        }
-        all
     }
 
     /// Stores the finalizer and the ownership record of every claim before anything is done. Returns the position of a claimant
@@ -337,3 +313,6 @@ fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>) 
         Sight::Shareable(_) => Next::After(after),
     }
 }
+
+#[cfg(test)]
+mod tests;

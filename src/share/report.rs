@@ -40,12 +40,15 @@ impl Reconciler {
         if claim.standing == Standing::Leaving {
             return match status::not_taken_back(claim, view) {
                 None => self.let_go(view.image, claimant).await.map(|()| Finished::Well),
-                Some(why) if claimant.deleting() => {
+                Some(why) => {
                     let old = object.status();
-                    let new = status::deletion_blocked(claimant.subject(&old), claim, &why, now);
+                    let mut new = old.clone();
+                    if claimant.deleting() {
+                        new = status::deletion_blocked(claimant.subject(&old), claim, &why, now);
+                    }
+                    new.granted = status::left_on_record(&old, claim, view);
                     self.report(claimant, &old, new).await.map(|()| Finished::Waiting)
                 }
-                Some(_) => Ok(Finished::Waiting),
             };
         }
         if !claim.standing.writes() && claim.standing != Standing::Observing {

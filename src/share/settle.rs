@@ -164,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn a_leaving_claim_protects_nobody_whatever_it_lists() {
+        for standing in [Standing::Leaving, Standing::LeavingAsItIs] {
+            let result = settled(&[5], &[party(Standing::Authoritative, &[], &[]), party(standing, &[5], &[])]);
+            assert_eq!(result.remove, set(&[5]), "{standing:?}");
+        }
+    }
+
+    #[test]
     fn a_claim_that_leaves_things_as_they_are_removes_nothing_and_owns_nothing() {
         let result = settled(&[1, 2], &[party(Standing::LeavingAsItIs, &[], &[1, 2])]);
         assert_eq!(result, Settlement { add: set(&[]), remove: set(&[]), records: vec![set(&[])] });

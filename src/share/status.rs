@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
-        ami_share::{ImageStatus, SharedWith},
+        ami_share::{GrantedOnImage, ImageStatus, SharedWith},
         conditions::{Status, Verdict, conditions},
         principal::in_words,
     },
@@ -159,6 +159,11 @@ pub fn moved_on(old: &AmiShareStatus, image: &ImageRef) -> AmiShareStatus {
     AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() }
 }
 
+/// What a leaving claim that cannot go yet still has on record: what was taken back is not taken back again.
+pub fn left_on_record(old: &AmiShareStatus, claim: &Claim, view: &View<'_>) -> Vec<GrantedOnImage> {
+    record(claim, view).replace_in(&view.image.id, &old.granted)
+}
+
 /// What is left for a leaving claim to take back, and why; nothing when it may go.
 pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
     let mut faults = Faults::default();
@@ -168,7 +173,10 @@ pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
             let listed = protected(&launch_parties(view.claims, view.policy));
             faults.note_left(&target, &claim.granted.launch, held, &listed, view);
         }
-        None if claim.granted.launch.is_empty() || view.after.sight.is_gone() => {}
+        None if view.after.sight.is_gone() => {}
+        // Whether another claim answers for what was given on a snapshot cannot be told while the image is not seen.
+        None if claim.granted.launch.is_empty()
+            && (claim.granted.volumes.is_empty() || view.after.sight.image().is_some()) => {}
         None => {
             let Verdict { reason, message, .. } = image(view);
             return Some(Refusal { reason, message });
@@ -500,3 +508,6 @@ fn pending(plan: &Plan, elsewhere: &BTreeSet<&crate::api::ImageId>) -> Vec<Strin
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use super::claim::{ObjectKey, images, snapshots};
-use crate::api::{FINALIZER, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
+use super::claim::{Claim, ObjectKey, has_part, images, snapshots};
+use crate::api::{FINALIZER, ImageRef, ON_DELETE, Principal, REQUESTED_AT, Region, SnapshotId, stored::Stored};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +139,27 @@ impl Shares {
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
+    /// Whom claims on other images list for snapshots that are a part of those images too, as far as that is known.
+    pub fn listed_elsewhere<'a>(
+        &self,
+        image: &ImageRef,
+        snapshots_seen: impl Iterator<Item = &'a SnapshotId>,
+        now: Timestamp,
+    ) -> BTreeMap<SnapshotId, BTreeSet<Principal>> {
+        let mut all: BTreeMap<SnapshotId, BTreeSet<Principal>> = BTreeMap::new();
+        for snapshot in snapshots_seen {
+            for object in self.concerning_snapshot(&image.region, snapshot) {
+                let others = images(&object).into_iter().filter(|other| other != image);
+                // What it has given on an image that it has left does not make the snapshot a part of the one that it names now.
+                let claims =
+                    others.filter(|o| has_part(&object, &o.id, snapshot)).filter_map(|o| Claim::on(&o, &object, now));
+                let lists = claims.filter(|c| !c.standing.leaves()).filter_map(|c| c.lists_for_volumes).flatten();
+                all.entry(snapshot.clone()).or_default().extend(lists);
+            }
+        }
+        all
+    }
+
     /// An object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Stored>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).objects.get(key).cloned()
@@ -180,7 +202,9 @@ impl Inner {
             unlink(&mut self.by_image, &image, key);
             effect.work.insert(Work::Image(image));
         }
-        snapshots(&object).iter().for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, key));
+        for snapshot in snapshots(&object) {
+            unlink(&mut self.by_snapshot, &snapshot, key);
+        }
         effect.gone.push(key.clone());
     }
 }

@@ -18,8 +18,12 @@ mod moto;
 mod moving;
 mod ownership;
 mod process;
+mod properties;
 mod refusals;
 mod schedule;
 mod schema;
 mod sharing;
 mod snapshots;
+#[allow(dead_code, unreachable_pub)] // The unit tests use the rest.
+#[path = "../../src/share/testing/mod.rs"]
+mod testing;

@@ -1,0 +1,257 @@
+//! Random worlds: a few shares in any standing, and two images in any state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amishare::{
+    api::{Principal, ami_share::ShareMode, stored::Stored},
+    share::granted::Granted,
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{select, subsequence},
+    test_runner::{Config, FileFailurePersistence},
+};
+
+use super::{
+    CLOSED, account,
+    aws::{Aws, Encryption, State},
+    image, organization, owner,
+    share::{Build, share},
+    snapshot, unit,
+    world::World,
+};
+
+type Principals = BTreeSet<Principal>;
+
+/// How properties are run: with this many cases, unless `PROPTEST_CASES` says otherwise. What fails once is kept in
+/// `proptest-regressions/share.txt`, to be committed, and tried first from then on; `PROPTEST_RNG_SEED` repeats a whole run.
+pub fn config(cases: u32) -> Config {
+    let default = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    let kept = FileFailurePersistence::Direct("proptest-regressions/share.txt");
+    Config { cases, failure_persistence: Some(Box::new(kept)), max_shrink_iters: 4096, ..default }
+}
+
+/// A share to be.
+#[derive(Debug, Clone)]
+pub struct ShareCase {
+    pub mode: ShareMode,
+    pub volumes: bool,
+    pub retain: bool,
+    pub lists: Principals,
+    pub fate: Fate,
+    /// What it has on record for image 1 and the snapshots 1, 2 and 4, whether it is held or not.
+    pub launch: Principals,
+    pub given: BTreeMap<u64, Principals>,
+}
+
+/// What has become of a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Alive,
+    Suspended,
+    Expired,
+    Deleting,
+    Abandoned,
+    Moved,
+    Unreadable,
+}
+
+/// An image to be.
+#[derive(Debug, Clone)]
+pub struct ImageCase {
+    pub state: State,
+    pub encryption: Encryption,
+    pub product_code: bool,
+    pub launch: Principals,
+}
+
+/// A world to be.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub shares: Vec<ShareCase>,
+    pub images: [ImageCase; 2],
+    /// Who holds createVolumePermission on the snapshots 1 to 4; nobody can on one that is gone.
+    pub snapshots: Vec<Option<Principals>>,
+    pub blocks_public: bool,
+    pub allow_public: bool,
+    pub quota: usize,
+}
+
+/// Everybody whom a share can list.
+pub fn everybody() -> Vec<Principal> {
+    let numbers = (1..=5).chain(CLOSED);
+    numbers.map(account).chain([owner(), organization(), unit(), Principal::Everyone]).collect()
+}
+
+fn principals() -> impl Strategy<Value = Principals> {
+    let everybody = everybody();
+    subsequence(everybody.clone(), 0..=everybody.len()).prop_map(|some| some.into_iter().collect())
+}
+
+/// Accounts that can be recorded as holders of a snapshot: the owner's never is.
+fn volume_accounts() -> impl Strategy<Value = Principals> {
+    let accounts: Vec<Principal> = (1..=5).chain(CLOSED).map(account).collect();
+    subsequence(accounts.clone(), 0..=accounts.len()).prop_map(|some| some.into_iter().collect())
+}
+
+/// A share in any standing.
+pub fn any_share() -> impl Strategy<Value = ShareCase> {
+    let fate = prop_oneof![
+        8 => Just(Fate::Alive), 1 => Just(Fate::Suspended), 1 => Just(Fate::Expired), 2 => Just(Fate::Deleting),
+        1 => Just(Fate::Abandoned), 1 => Just(Fate::Moved), 1 => Just(Fate::Unreadable),
+    ];
+    let given = vec(prop_oneof![2 => Just(Principals::new()), 1 => volume_accounts()], 3);
+    let launch = prop_oneof![1 => Just(Principals::new()), 1 => principals()];
+    (live_share(), fate, launch, given).prop_map(|(share, fate, launch, given)| {
+        let given = [1, 2, 4].into_iter().zip(given).filter(|(_, accounts)| !accounts.is_empty()).collect();
+        ShareCase { fate, launch, given, ..share }
+    })
+}
+
+/// A share that has given nothing yet and is acted on.
+pub fn live_share() -> impl Strategy<Value = ShareCase> {
+    let mode =
+        prop_oneof![3 => Just(ShareMode::Authoritative), 3 => Just(ShareMode::Additive), 1 => Just(ShareMode::Observe)];
+    (mode, any::<bool>(), prop::bool::weighted(0.2), principals()).prop_map(|(mode, volumes, retain, lists)| {
+        let (launch, given) = (Principals::new(), BTreeMap::new());
+        ShareCase { mode, volumes, retain, lists, fate: Fate::Alive, launch, given }
+    })
+}
+
+fn any_image(states: &'static [State]) -> impl Strategy<Value = ImageCase> {
+    let encryption = prop_oneof![
+        6 => Just(Encryption::None), 2 => Just(Encryption::CustomerKey), 1 => Just(Encryption::DefaultKey)
+    ];
+    let state = prop_oneof![8 => Just(State::Available), 2 => select(states)];
+    (state, encryption, prop::bool::weighted(0.1), principals()).prop_map(|(state, encryption, product_code, held)| {
+        let launch = if matches!(state, State::Disabled | State::Missing) { Principals::new() } else { held };
+        ImageCase { state, encryption, product_code, launch }
+    })
+}
+
+/// Every state of an image that a simulator can be put in, too.
+pub const STATES: &[State] = &[
+    State::Available,
+    State::Pending,
+    State::Failed,
+    State::Disabled,
+    State::Deregistered,
+    State::Missing,
+    State::Foreign,
+];
+
+/// Any world: one to four shares, in any standing, of images in any of the states.
+pub fn any_case() -> impl Strategy<Value = Case> {
+    let shares = vec(any_share(), 1..=4);
+    let snapshot = prop_oneof![1 => Just(None), 8 => volume_holders().prop_map(Some)];
+    let quota = prop_oneof![6 => Just(1000_usize), 1 => 3_usize..9];
+    let images = [any_image(STATES), any_image(STATES)];
+    (shares, images, vec(snapshot, 4), any::<bool>(), any::<bool>(), quota).prop_map(
+        |(shares, images, snapshots, blocks_public, allow_public, quota)| Case {
+            shares,
+            images,
+            snapshots,
+            blocks_public,
+            allow_public,
+            quota,
+        },
+    )
+}
+
+fn volume_holders() -> impl Strategy<Value = Principals> {
+    (volume_accounts(), prop::bool::weighted(0.1)).prop_map(|(mut accounts, public)| {
+        accounts.extend(public.then_some(Principal::Everyone));
+        accounts
+    })
+}
+
+/// A world in which everything that is listed can be given, and nobody holds anything yet.
+pub fn easy_case(shares: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Case> {
+    vec(live_share(), shares).prop_map(|mut shares| {
+        for share in &mut shares {
+            share.retain = false;
+            share.lists.retain(|p| !super::accounts(CLOSED).contains(p) && *p != owner());
+        }
+        let none = Principals::new();
+        let image = ImageCase {
+            state: State::Available,
+            encryption: Encryption::None,
+            product_code: false,
+            launch: none.clone(),
+        };
+        let snapshots = vec![Some(none); 4];
+        Case {
+            shares,
+            images: [image.clone(), image],
+            snapshots,
+            blocks_public: false,
+            allow_public: true,
+            quota: 1000,
+        }
+    })
+}
+
+impl ShareCase {
+    /// The share by this name.
+    pub fn build(&self, name: &str) -> Build {
+        let volumes = self.given.iter().map(|(number, accounts)| (snapshot(*number), accounts.clone())).collect();
+        let granted = Granted { launch: self.launch.clone(), volumes };
+        let mut build = share(name).mode(self.mode).lists(&self.lists).granted_on(&image(1), &granted);
+        if self.volumes {
+            build = build.volumes();
+        }
+        if self.retain {
+            build = build.retain();
+        }
+        match self.fate {
+            Fate::Alive => build,
+            Fate::Suspended => build.suspended(),
+            Fate::Expired => build.expired(),
+            Fate::Deleting => build.deleting(),
+            Fate::Abandoned => build.deleting().abandoned(),
+            Fate::Moved => build.of(&image(2)),
+            Fate::Unreadable => build.unreadable(),
+        }
+    }
+}
+
+impl Case {
+    /// The objects, named `a` to `d`.
+    pub fn objects(&self) -> Vec<Stored> {
+        ["a", "b", "c", "d"].into_iter().zip(&self.shares).map(|(name, share)| share.build(name).build()).collect()
+    }
+
+    /// The world with all its objects.
+    pub fn world(&self) -> World {
+        let mut world = self.empty_world();
+        self.objects().into_iter().for_each(|object| world.create(object));
+        world
+    }
+
+    /// The world before there is any object.
+    pub fn empty_world(&self) -> World {
+        let mut aws = Aws { blocks_public: self.blocks_public, quota: self.quota, ..Aws::default() };
+        for (number, case) in [1, 2].into_iter().zip(&self.images) {
+            let image = aws.image(number);
+            image.clone_from(&super::aws::AwsImage {
+                state: case.state,
+                encryption: case.encryption,
+                product_code: case.product_code,
+                launch: case.launch.clone(),
+                snapshots: image.snapshots.clone(),
+            });
+        }
+        let snapshots = (1..).map(snapshot).zip(&self.snapshots);
+        aws.snapshots = snapshots.filter_map(|(id, held)| Some((id, held.clone()?))).collect();
+        for image in aws.images.values_mut().filter(|i| i.snapshots.iter().all(|id| !aws.snapshots.contains_key(id))) {
+            image.encryption = Encryption::None; // Nothing is left that could be encrypted.
+        }
+        let mut world = World::of([]);
+        world.aws = aws;
+        world.cluster.policy.allow_public = self.allow_public;
+        world.cluster.policy.launch_permission_quota = self.quota;
+        world
+    }
+}

@@ -1,0 +1,95 @@
+//! The semantics in one sentence for each principal: who must hold a permission after a reconcile. Written from design.md
+//! section 4, not from the code, and without its set algebra.
+
+use amishare::{
+    api::{ImageRef, Principal},
+    share::{
+        claim::{Claim, Standing},
+        observed::{Observed, Permissions, Sight, Target},
+        plan::Policy,
+    },
+};
+
+use super::{aws::Aws, owner};
+
+/// Whether `principal` must hold the permission on `target` after a reconcile of `image` that nothing interrupts.
+pub fn must_hold(
+    principal: &Principal,
+    target: &Target,
+    image: &ImageRef,
+    claims: &[Claim],
+    before: &Observed,
+    aws: &Aws,
+    policy: Policy,
+) -> bool {
+    let holds = aws.held(target).contains(principal);
+    if matches!(target, Target::Image(id) if *id != image.id) {
+        return holds;
+    }
+    let forbidden = *principal == Principal::Everyone && !policy.allow_public;
+    let lists = |claim: &Claim| !forbidden && !claim.standing.leaves() && listed(claim, target, principal);
+    let Sight::Shareable(seen) = &before.sight else {
+        return holds && !is_taken_from_the_unshareable(claims, target, principal, before);
+    };
+    let is_the_images = match target {
+        Target::Image(id) => *id == image.id,
+        Target::Snapshot(id) => seen.snapshots.contains(id),
+    };
+    if holds {
+        let has_given = |claim: &Claim| on_record(claim, target, principal);
+        let takes = |claim: &Claim| match claim.standing {
+            Standing::Authoritative => {
+                let speaks_for_it = match target {
+                    Target::Image(_) => true,
+                    Target::Snapshot(_) => claim.lists_for_volumes.is_some() && is_the_images,
+                };
+                speaks_for_it || has_given(claim)
+            }
+            Standing::Additive | Standing::Leaving => has_given(claim),
+            _ => false,
+        };
+        let is_listed = (is_the_images && claims.iter().any(lists)) || is_listed_elsewhere(before, target, principal);
+        return is_listed || !claims.iter().any(takes);
+    }
+    let is_given = claims.iter().any(|claim| claim.standing.writes() && lists(claim));
+    is_given && is_the_images && *principal != owner() && aws.could_give(target, principal)
+}
+
+/// An image that cannot be shared keeps what it has; only what nobody can want any more is taken back from its snapshots.
+fn is_taken_from_the_unshareable(claims: &[Claim], target: &Target, principal: &Principal, before: &Observed) -> bool {
+    let Target::Snapshot(id) = target else { return false };
+    if !matches!(before.snapshots.get(id), Some(Permissions::Held(_))) {
+        return false;
+    }
+    let is_the_images = before.sight.image().is_none_or(|image| image.snapshots.contains(id));
+    let is_listed = claims.iter().any(|c| !c.standing.leaves() && listed(c, target, principal));
+    let takes = |claim: &Claim| match claim.standing {
+        Standing::Leaving => true,
+        Standing::Authoritative | Standing::Additive => !is_the_images || claim.lists_for_volumes.is_none(),
+        _ => false,
+    };
+    !((is_the_images && is_listed) || is_listed_elsewhere(before, target, principal))
+        && claims.iter().any(|c| takes(c) && on_record(c, target, principal))
+}
+
+/// Whether a claim on another image, which the snapshot is a part of too, lists the principal.
+fn is_listed_elsewhere(before: &Observed, target: &Target, principal: &Principal) -> bool {
+    let Target::Snapshot(id) = target else { return false };
+    before.listed_elsewhere.get(id).is_some_and(|lists| lists.contains(principal))
+}
+
+/// Whether the claim lists the principal for the target.
+pub fn listed(claim: &Claim, target: &Target, principal: &Principal) -> bool {
+    match target {
+        Target::Image(_) => claim.lists.contains(principal),
+        Target::Snapshot(_) => claim.lists_for_volumes.as_ref().is_some_and(|lists| lists.contains(principal)),
+    }
+}
+
+/// Whether the claim has it on record that it gave this.
+pub fn on_record(claim: &Claim, target: &Target, principal: &Principal) -> bool {
+    match target {
+        Target::Image(_) => claim.granted.launch.contains(principal),
+        Target::Snapshot(id) => claim.granted.volumes.get(id).is_some_and(|given| given.contains(principal)),
+    }
+}

@@ -1,0 +1,200 @@
+//! Builds AmiShares as the API server would store them.
+
+use std::collections::BTreeSet;
+
+use amishare::{
+    api::{
+        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ImageRef, Interval, ON_DELETE, Principal,
+        ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, ShareMode, ShareWith},
+        conditions::whole_seconds,
+        stored::{Content, Stored, Unreadable},
+    },
+    share::granted::Granted,
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+
+use super::{image, key, now};
+
+/// An AmiShare in the making: of image 1, with nobody, in the default mode.
+#[derive(Debug, Clone)]
+pub struct Build {
+    share: AmiShare,
+    unreadable: bool,
+}
+
+/// Begins to build a share.
+pub fn share(name: &str) -> Build {
+    let spec = AmiShareSpec {
+        region: image(1).region,
+        image: ImageSelector { id: Some(image(1).id) },
+        share_with: ShareWith::default(),
+        create_volume_permission: CreateVolumePermission::None,
+        mode: ShareMode::Authoritative,
+        deletion_policy: DeletionPolicy::Revoke,
+        expires_at: None,
+        interval: Interval::default(),
+        suspend: false,
+    };
+    let mut share = AmiShare::new(name, spec);
+    share.metadata.namespace = Some(key(name).namespace);
+    share.metadata.generation = Some(1);
+    Build { share, unreadable: false }
+}
+
+/// What lists exactly these principals.
+pub fn share_with(principals: &BTreeSet<Principal>) -> ShareWith {
+    let mut with = ShareWith::default();
+    for principal in principals.iter().cloned() {
+        match principal {
+            Principal::Account(id) => drop(with.account_ids.insert(id)),
+            Principal::Organization(arn) => drop(with.organization_arns.insert(arn)),
+            Principal::OrganizationalUnit(arn) => drop(with.organizational_unit_arns.insert(arn)),
+            Principal::Everyone => with.public = true,
+        }
+    }
+    with
+}
+
+impl Build {
+    fn with(mut self, change: impl FnOnce(&mut AmiShareSpec)) -> Self {
+        change(&mut self.share.spec);
+        self
+    }
+
+    /// Lists these accounts besides whom it lists.
+    pub fn accounts(self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        let ids: BTreeSet<AccountId> = numbers.into_iter().map(|n| format!("{n:012}").parse().unwrap()).collect();
+        self.with(|spec| spec.share_with.account_ids.extend(ids))
+    }
+
+    /// Lists exactly these principals.
+    pub fn lists(self, principals: &BTreeSet<Principal>) -> Self {
+        self.with(|spec| spec.share_with = share_with(principals))
+    }
+
+    pub fn public(self) -> Self {
+        self.with(|spec| spec.share_with.public = true)
+    }
+
+    pub fn mode(self, mode: ShareMode) -> Self {
+        self.with(|spec| spec.mode = mode)
+    }
+
+    pub fn additive(self) -> Self {
+        self.mode(ShareMode::Additive)
+    }
+
+    pub fn observe(self) -> Self {
+        self.mode(ShareMode::Observe)
+    }
+
+    /// Asks for createVolumePermission too.
+    pub fn volumes(self) -> Self {
+        self.with(|spec| spec.create_volume_permission = CreateVolumePermission::Accounts)
+    }
+
+    pub fn retain(self) -> Self {
+        self.with(|spec| spec.deletion_policy = DeletionPolicy::Retain)
+    }
+
+    pub fn suspended(self) -> Self {
+        self.with(|spec| spec.suspend = true)
+    }
+
+    /// Ends this many seconds after [`now`].
+    pub fn ends(self, seconds: i64) -> Self {
+        let end = now().saturating_add(SignedDuration::from_secs(seconds)).unwrap();
+        self.with(|spec| spec.expires_at = Some(Time(end)))
+    }
+
+    /// Is over.
+    pub fn expired(self) -> Self {
+        self.ends(-1)
+    }
+
+    pub fn of(self, image: &ImageRef) -> Self {
+        self.with(|spec| (spec.region, spec.image.id) = (image.region.clone(), Some(image.id.clone())))
+    }
+
+    /// Names no image in a way that this version knows.
+    pub fn of_no_image(self) -> Self {
+        self.with(|spec| spec.image.id = None)
+    }
+
+    pub fn interval(self, interval: &str) -> Self {
+        self.with(|spec| spec.interval = interval.parse().unwrap())
+    }
+
+    pub fn deleting(mut self) -> Self {
+        self.share.metadata.deletion_timestamp = Some(whole_seconds(now()));
+        self
+    }
+
+    /// Carries the annotation that lets it go whatever AWS says.
+    pub fn abandoned(mut self) -> Self {
+        self.share.metadata.annotations.get_or_insert_default().insert(ON_DELETE.into(), ABANDON.into());
+        self
+    }
+
+    /// Has this on record for an image.
+    pub fn granted_on(mut self, image: &ImageRef, granted: &Granted) -> Self {
+        let status = self.share.status.get_or_insert_default();
+        status.granted = granted.replace_in(&image.id, &status.granted);
+        self
+    }
+
+    /// Has given a launch permission on image 1 to these accounts.
+    pub fn gave(self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        let launch = super::accounts(numbers);
+        self.granted_on(&image(1), &Granted { launch, ..Granted::default() })
+    }
+
+    /// Cannot be read as an AmiShare of this version.
+    pub fn unreadable(mut self) -> Self {
+        self.unreadable = true;
+        self
+    }
+
+    pub fn build(self) -> Stored {
+        let AmiShare { metadata, spec, status } = self.share;
+        if !self.unreadable {
+            let share = AmiShare { metadata: metadata.clone(), spec, status };
+            return Stored { metadata, content: Content::Share(Box::new(share)) };
+        }
+        let named = spec.image.id.map(|id| ImageRef { region: spec.region, id });
+        let content = Content::Unreadable(Box::new(Unreadable {
+            error: "unknown variant `Eager`".into(),
+            region: Some(image(1).region),
+            image: named,
+            leaves_as_it_is: spec.deletion_policy == DeletionPolicy::Retain || spec.mode == ShareMode::Observe,
+            status_is_whole: true,
+            principals: spec.share_with.principals(),
+            status: status.unwrap_or_default(),
+        }));
+        Stored { metadata, content }
+    }
+}
+
+/// Stores a status, as the API server does.
+pub fn store_status(object: &mut Stored, status: AmiShareStatus) {
+    match &mut object.content {
+        Content::Share(share) => share.status = Some(status),
+        Content::Unreadable(unreadable) => unreadable.status = status,
+    }
+}
+
+/// Changes a spec, as a user does: the generation grows.
+pub fn edit(object: &mut Stored, change: impl FnOnce(&mut AmiShareSpec)) {
+    let Content::Share(share) = &mut object.content else { panic!("cannot be read") };
+    change(&mut share.spec);
+    share.metadata.generation = share.metadata.generation.map(|generation| generation + 1);
+    object.metadata = share.metadata.clone();
+}
+
+/// Deletes an object, as a user does.
+pub fn delete(object: &mut Stored) {
+    object.metadata.deletion_timestamp = Some(whole_seconds(now()));
+    if let Content::Share(share) = &mut object.content {
+        share.metadata = object.metadata.clone();
+    }
+}
