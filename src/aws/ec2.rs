@@ -16,14 +16,14 @@ use aws_sdk_ec2::{
 use aws_smithy_runtime_api::http::Response;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{batch::Batches, failure::Failure};
+use super::{
+    batch::Batches,
+    failure::Failure,
+    words::{Change, Image, Target},
+};
 use crate::{
     api::{ImageId, Principal, Region, SnapshotId},
     runtime::metrics::Metrics,
-    share::{
-        observed::{Image, Target},
-        plan::Change,
-    },
 };
 
 /// How many calls may be under way at once in one Region. Well below the burst that every EC2 throttle bucket allows

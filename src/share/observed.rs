@@ -2,65 +2,13 @@
 //!
 //! Pure data. Made by `observe`, read by `plan` and `status`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::outcome::Outcome;
+pub use crate::aws::words::{Image, Target};
 use crate::{
-    api::{AccountId, ImageId, Principal, Reason, SnapshotId},
+    api::{Principal, Reason, SnapshotId},
     aws::failure::Failure,
 };
-
-/// One thing that permissions are set on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// The launch permissions of an image.
-    Image(ImageId),
-    /// The createVolumePermission of a snapshot.
-    Snapshot(SnapshotId),
-}
-
-impl Target {
-    /// The name of the permission, as AWS writes it in prose and in the API.
-    pub fn permission(&self) -> &'static str {
-        match self {
-            Self::Image(_) => "launch permission",
-            Self::Snapshot(_) => "createVolumePermission",
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Image(id) => id.fmt(f),
-            Self::Snapshot(id) => id.fmt(f),
-        }
-    }
-}
-
-/// An image as `DescribeImages` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Its id.
-    pub id: ImageId,
-    /// Its name.
-    pub name: Option<String>,
-    /// The account that owns it.
-    pub owner: Option<AccountId>,
-    /// Its state, as EC2 writes it.
-    pub state: String,
-    /// Whether everybody may launch it.
-    pub public: bool,
-    /// Whether any of its snapshots is encrypted.
-    pub encrypted: bool,
-    /// Whether it carries a product code (AWS Marketplace).
-    pub has_product_code: bool,
-    /// Its EBS snapshots.
-    pub snapshots: BTreeSet<SnapshotId>,
-}
 
 /// What could be seen of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,28 +89,5 @@ impl Observed {
             Permissions::Held(_) | Permissions::Gone => None,
         });
         unread.into_iter().find(|failure| failure.reason().passes_by_itself())
-    }
-
-    /// What there is after `outcome`: what was seen, with what was done.
-    #[must_use]
-    pub fn after(&self, outcome: &Outcome) -> Self {
-        let mut after = self.clone();
-        for change in &outcome.done {
-            let held = match &change.target {
-                Target::Image(_) => after.launch.as_mut(),
-                Target::Snapshot(id) => match after.snapshots.get_mut(id) {
-                    Some(Permissions::Held(held)) => Some(held),
-                    _ => None,
-                },
-            };
-            if let Some(held) = held {
-                held.extend(change.add.iter().cloned());
-                held.retain(|p| !change.remove.contains(p));
-            }
-            if let (Target::Image(_), Sight::Shareable(image)) = (&change.target, &mut after.sight) {
-                image.public = after.launch.as_ref().is_some_and(|held| held.contains(&Principal::Everyone));
-            }
-        }
-        after
     }
 }

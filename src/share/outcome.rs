@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    observed::Target,
+    observed::{Observed, Permissions, Sight, Target},
     plan::{Change, Refusal},
 };
 use crate::{api::Principal, aws::failure::Failure};
@@ -36,5 +36,30 @@ impl Outcome {
     /// The gravest failure that passes by itself, if the reconcile should be tried again soon.
     pub fn to_retry(&self) -> Option<&Failure> {
         self.failed.iter().map(|(_, failure)| failure).find(|f| f.reason().passes_by_itself())
+    }
+}
+
+impl Observed {
+    /// What there is after `outcome`: what was seen, with what was done.
+    #[must_use]
+    pub fn after(&self, outcome: &Outcome) -> Self {
+        let mut after = self.clone();
+        for change in &outcome.done {
+            let held = match &change.target {
+                Target::Image(_) => after.launch.as_mut(),
+                Target::Snapshot(id) => match after.snapshots.get_mut(id) {
+                    Some(Permissions::Held(held)) => Some(held),
+                    _ => None,
+                },
+            };
+            if let Some(held) = held {
+                held.extend(change.add.iter().cloned());
+                held.retain(|p| !change.remove.contains(p));
+            }
+            if let (Target::Image(_), Sight::Shareable(image)) = (&change.target, &mut after.sight) {
+                image.public = after.launch.as_ref().is_some_and(|held| held.contains(&Principal::Everyone));
+            }
+        }
+        after
     }
 }

@@ -3,10 +3,7 @@
 //! Pure: no clock, no I/O, no logging. Here, and in `settle` and `narrow` beside it, are the domain's rules about AWS: what can
 //! be given to whom, in which order, in how many calls.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     claim::{Claim, ObjectKey, Standing},
@@ -14,7 +11,8 @@ use super::{
     observed::{Image, Observed, Permissions, Sight, Target},
     settle::{Party, Settlement, settle},
 };
-use crate::api::{Principal, Reason, SnapshotId, principal::in_words};
+use crate::api::{Principal, Reason, SnapshotId};
+pub use crate::aws::words::Change;
 
 /// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
 /// greater than 500").
@@ -33,33 +31,6 @@ impl Default for Policy {
     /// Nothing public, and AWS's default quota (aws.md section 2.2).
     fn default() -> Self {
         Self { allow_public: false, launch_permission_quota: 1000 }
-    }
-}
-
-/// One change of the permissions of one target: one call to AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// What is changed.
-    pub target: Target,
-    /// Who gets the permission.
-    pub add: BTreeSet<Principal>,
-    /// Who loses it.
-    pub remove: BTreeSet<Principal>,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (permission, target) = (self.target.permission(), &self.target);
-        match (self.add.is_empty(), self.remove.is_empty()) {
-            (false, true) => write!(f, "give {permission} on {target} to {}", in_words(&self.add)),
-            (true, false) => write!(f, "take {permission} on {target} from {}", in_words(&self.remove)),
-            _ => write!(
-                f,
-                "give {permission} on {target} to {} and take it from {}",
-                in_words(&self.add),
-                in_words(&self.remove)
-            ),
-        }
     }
 }
 
