@@ -14,8 +14,12 @@ use super::failure::Failure;
 /// A filter of EC2 takes at most this many values (aws.md section 1.0).
 const MAX_QUESTIONS: usize = 200;
 
-/// How long the first question waits for company. Objects that are due together ask within microseconds of each other.
+/// How long questions wait for company since the last one came. Objects that are due together ask within microseconds of each
+/// other, unless the machine is busy.
 const LINGER: Duration = Duration::from_millis(50);
+
+/// How often they wait anew because another one came: nobody waits for ever.
+const LONGEST: usize = 10;
 
 type Waiting<Q, A> = Vec<(Q, oneshot::Sender<Result<A, Failure>>)>;
 
@@ -54,9 +58,10 @@ where
         };
         if position == 1 || position % MAX_QUESTIONS == 0 {
             let waiting = Arc::clone(&self.waiting);
-            let linger = if position == 1 { LINGER } else { Duration::ZERO };
             tokio::spawn(async move {
-                tokio::time::sleep(linger).await;
+                if position == 1 {
+                    linger(&waiting).await;
+                }
                 let batch: Waiting<Q, A> = {
                     let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                     let size = waiting.len().min(MAX_QUESTIONS);
@@ -80,6 +85,18 @@ where
             });
         }
         answer.await.unwrap_or_else(|_| Err(Failure::unanswered("DescribeImages", "the operator is stopping")))
+    }
+}
+
+/// Waits until no more questions come.
+async fn linger<Q, A>(waiting: &Mutex<Waiting<Q, A>>) {
+    let count = || waiting.lock().unwrap_or_else(PoisonError::into_inner).len();
+    for _ in 0..LONGEST {
+        let before = count();
+        tokio::time::sleep(LINGER).await;
+        if count() <= before {
+            return;
+        }
     }
 }
 
