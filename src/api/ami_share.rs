@@ -188,12 +188,14 @@ pub struct AmiShareSpec {
     /// When the share ends: at this instant what it lists is revoked, and the condition Expired says so. Moving the date
     /// into the future makes the share valid again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self < timestamp('9999-12-30T00:00:00Z')")
+        .message("expiresAt must be before 9999-12-30: leave it out for a share that does not end"))]
     pub expires_at: Option<Time>,
 
     /// How often AWS is compared with the spec, such as 10m or 1h30m: between 10s and 24h. Up to a tenth is taken off at
     /// random, so that many shares do not check at once.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}(s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('24h'))")
         .message("interval must be between 10s and 24h, such as 10m or 1h30m"))]
     pub interval: Interval,
 

@@ -235,8 +235,13 @@ where
             Failure::unanswered(operation, "the answer of AWS was cut off or could not be read")
         }
         other => {
+            // The outer errors only say that there was one.
+            let mut root: &dyn std::error::Error = other;
+            while let Some(source) = root.source() {
+                root = source;
+            }
+            let cause: String = root.to_string().chars().take(300).collect();
             let text = DisplayErrorContext(other).to_string();
-            let cause: String = text.split(" (").next().unwrap_or(&text).chars().take(300).collect();
             if text.to_ascii_lowercase().contains("credential") {
                 let message = format!("no AWS credentials could be loaded: {cause}");
                 return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };

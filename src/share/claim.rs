@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 
 use super::granted::Granted;
 use crate::api::{
-    ABANDON, AmiShare, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
+    ABANDON, AmiShare, ConditionType, FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, GrantedOnImage, ShareMode},
     conditions::find,
     stored::{Content, Stored},
@@ -141,12 +141,16 @@ impl Claim {
             suspend,
         } = &share.spec;
         let records = share.status.as_ref().map_or(&[][..], |s| &s.granted);
-        let granted = Granted::on(&image.id, records);
+        let mut granted = Granted::on(&image.id, records);
         let names_it = *region == image.region && selector.id.as_ref() == Some(&image.id);
         if !names_it && (*region != image.region || granted.is_empty()) {
             return None;
         }
         let deleting = share.meta().deletion_timestamp.is_some();
+        if deleting && names_it && *mode == ShareMode::Authoritative && has_lost_its_record(share) {
+            // It answers for the whole list, recorded or not.
+            granted.launch = share_with.principals();
+        }
         if selector.id.is_none() && !deleting {
             // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
             let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
@@ -191,6 +195,13 @@ impl Claim {
             Standing::Suspended | Standing::Unreadable | Standing::Unrecorded | Standing::LeavingAsItIs => false,
         }
     }
+}
+
+/// Whether an object was acted on, as its finalizer shows, and its status knows nothing of that: somebody has wiped it, or it was
+/// restored from a backup without one.
+fn has_lost_its_record(share: &AmiShare) -> bool {
+    let nothing_known = share.status.as_ref().is_none_or(|s| s.observed_generation.is_none() && s.granted.is_empty());
+    nothing_known && share.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 /// The accounts among `principals`: only they can be listed for createVolumePermission.

@@ -4,12 +4,14 @@ use std::{
     collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, pin_mut};
 use kube::{
     Api, Client,
-    runtime::{WatchStreamExt, watcher},
+    core::Status,
+    runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +107,7 @@ impl Watches {
             None => Api::all(client),
         };
         let who = who(namespace.as_deref());
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, watcher::Config::default()).backoff(Patience::default());
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
@@ -116,9 +118,11 @@ impl Watches {
                 }
                 Err(error) => {
                     let what = explain(&error);
-                    tracing::warn!(watch = who, %error, "cannot watch AmiShares; tried again: {what}");
+                    tracing::warn!(watch = who, "cannot watch AmiShares; tried again; waiting for {what}");
+                    tracing::debug!(watch = who, %error, "cannot watch AmiShares");
                     let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-                    if gate.not_listed.contains(&index) {
+                    // Later it stays ready while the API server is away, but not while there is nothing to watch.
+                    if gate.not_listed.contains(&index) || status_of(&error).is_some_and(|status| status.code == 404) {
                         self.readiness.waits(&who, what);
                     }
                     drop(gate);
@@ -133,27 +137,51 @@ impl Watches {
         }
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         gate.work.extend(effect.work);
-        if listed && gate.not_listed.remove(&index) {
+        if listed {
+            if gate.not_listed.remove(&index) {
+                tracing::info!(watch = who, "all AmiShares are known");
+            }
             self.readiness.ready(who);
-            tracing::info!(watch = who, "all AmiShares are known");
         }
         if gate.not_listed.is_empty() {
             for work in std::mem::take(&mut gate.work) {
-                self.queue.ask(work, std::time::Duration::ZERO);
+                self.queue.ask(work, Duration::ZERO);
             }
         }
     }
 }
 
-/// What is waited for when a watch fails, in words that tell what to do.
-fn explain(error: &watcher::Error) -> String {
-    let status = match error {
+/// kube's backoff of watches, with an end that fits a person who waits: whoever installs the definitions wants to see it work.
+#[derive(Default)]
+struct Patience(watcher::DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|delay| delay.min(Duration::from_secs(5)))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// The answer of the API server that made a watch fail, if it was one.
+fn status_of(error: &watcher::Error) -> Option<&Status> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
+        | watcher::Error::WatchError(status) => Some(status.as_ref()),
         _ => None,
-    };
-    match status.map(|status| status.code) {
+    }
+}
+
+/// What is waited for when a watch fails, in words that tell what to do.
+fn explain(error: &watcher::Error) -> String {
+    match status_of(error).map(|status| status.code) {
         Some(404) => {
             "the CustomResourceDefinition amishares.amishare.dev; install it with kubectl apply --server-side -f crds/"
                 .into()

@@ -9,7 +9,7 @@ use super::{
     observed::Target,
     status::View,
 };
-use crate::api::{AmiShareStatus, ConditionType, Principal, Reason, conditions::find, principal::in_words};
+use crate::api::{AmiShareStatus, ConditionType, ImageRef, Principal, Reason, conditions::find, principal::in_words};
 
 /// One event about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,16 @@ pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
         }
     }
     notices
+}
+
+/// Who keeps what a claim gave, when its object is deleted and AWS stays as it is.
+pub fn of_what_stays(claim: &Claim, image: &ImageRef) -> Option<Notice> {
+    if claim.standing != Standing::LeavingAsItIs || claim.granted.is_empty() {
+        return None;
+    }
+    let who = in_words(claim.granted.launch.iter().chain(claim.granted.volumes.values().flatten()));
+    let note = format!("AWS stays as it is: {who} keep what they were given on {}", image.id);
+    Some(Notice { warning: false, reason: "Retained", action: "Retain", note })
 }
 
 /// How many principals were put right that somebody else had changed.

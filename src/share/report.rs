@@ -123,6 +123,9 @@ impl Reconciler {
         if claimant.deleting() && (!elsewhere || claim.standing == Standing::LeavingAsItIs) {
             if claimant.is_held() {
                 self.writer.finalizer(object, false).await?;
+                if let Some(notice) = notices::of_what_stays(claim, image) {
+                    self.writer.tell(object, &notice).await;
+                }
             }
             return Ok(());
         }

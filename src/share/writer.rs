@@ -260,10 +260,16 @@ impl Writer {
         match tokio::time::timeout(DEADLINE, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => self.metrics.kube_request("create", "events", 201),
             Ok(Err(error)) => {
-                let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+                let (code, why) = match error {
+                    kube::Error::Api(status) => (status.code, status.message),
+                    error => (0, error.to_string()),
+                };
                 self.metrics.kube_request("create", "events", code);
-                if code != 409 {
-                    tracing::warn!(share = %key, reason, %error, "the event could not be stored");
+                match code {
+                    409 => {}
+                    // A namespace that goes takes no events any more.
+                    403 if why.contains("being terminated") => tracing::debug!(share = %key, reason, why, "no event"),
+                    _ => tracing::warn!(share = %key, reason, why, "the event could not be stored"),
                 }
             }
             Err(_) => tracing::warn!(share = %key, reason, "the event could not be stored in time"),

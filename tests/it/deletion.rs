@@ -71,6 +71,7 @@ async fn a_share_that_retains_leaves_aws_as_it_is_and_does_not_even_ask() {
     world.wait_shared_with(&[A, B]).await;
     world.wait_volume_permissions(SNAPSHOT, &[A, B]).await;
     assert!(world.changes().is_empty(), "{:?}", world.changes());
+    world.wait_event("base", "Retained", &format!("{A}, {B} keep what they were given")).await;
 }
 
 #[tokio::test]

@@ -167,3 +167,32 @@ async fn twenty_accounts_are_given_in_one_call_and_exchanged_for_others_in_one_c
     assert_eq!(world.launch_permissions(IMAGE), accounts(11).into_iter().collect());
     assert_eq!(reads.values().sum::<usize>(), 3, "two to look and one to change: {reads:?}");
 }
+
+/// Wipes the status of a share, as a restore from a backup without statuses does.
+async fn wipe_status(world: &World, name: &str) {
+    let patch = ["patch", "amishare", name, "--subresource=status", "--type=merge", "--patch", r#"{"status": null}"#];
+    world.kubectl(&patch).await;
+}
+
+#[tokio::test]
+async fn a_status_that_is_wiped_is_written_anew_at_once() {
+    let world = World::start(Setup::default()).await;
+    world.create("base", json!({"interval": "24h", "shareWith": {"accountIds": [A, B]}})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    wipe_status(&world, "base").await;
+    world.wait_ready("base", "True", "Synced").await;
+    assert_eq!(world.on_record("base", IMAGE).await, both());
+}
+
+#[tokio::test]
+async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_when_it_is_deleted() {
+    let mut world = World::start(Setup::default()).await;
+    world.create("base", json!({"shareWith": {"accountIds": [A, B]}})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.stop_operator().await;
+    wipe_status(&world, "base").await;
+    world.delete("base").await;
+    world.start_operator().await;
+    world.wait_gone("base").await;
+    world.wait_shared_with(&[]).await;
+}

@@ -43,7 +43,9 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
     let excess =
         excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
     verdict(&[target], missing.map(|p| (0, p)), excess.iter().map(|p| (0, p)), view, hypothetical, || {
-        if claim.lists.is_empty() {
+        if claim.expired {
+            "nobody is listed any more: expiresAt has passed".into()
+        } else if claim.lists.is_empty() {
             "nobody is listed".into()
         } else {
             "everyone listed holds a launch permission".into()

@@ -137,6 +137,13 @@ async fn without_its_definitions_it_says_what_it_waits_for_and_begins_when_they_
     plane.kubectl(&["apply", "-f", "-"], &World::manifest("base", ONE_ACCOUNT));
     plane.kubectl(&["wait", "--for=condition=Ready", "amishare/base", "--timeout=60s"], "");
     assert_eq!(plane.aws.launch_permissions(REGION, IMAGE).into_iter().collect::<Vec<_>>(), ["111122223333"]);
+
+    plane.kubectl(&["delete", "crd", "amishares.amishare.dev", "--timeout=60s"], "");
+    operator.readyz(503, install).await;
+    plane.install();
+    operator.ready().await;
+    plane.kubectl(&["apply", "-f", "-"], &World::manifest("again", ONE_ACCOUNT));
+    plane.kubectl(&["wait", "--for=condition=Ready", "amishare/again", "--timeout=60s"], "");
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ async fn an_end_in_the_past_is_accepted_and_one_that_is_no_instant_is_not() {
             ("day", expires("\"2101-01-01\"")),
             ("no-zone", expires("\"2101-01-01T00:00:00\"")),
             ("month", expires("\"2101-13-01T00:00:00Z\"")),
+            ("end-of-time", expires("\"9999-12-31T23:59:59Z\"")),
         ],
     )
     .await;
@@ -122,6 +123,7 @@ async fn an_end_in_the_past_is_accepted_and_one_that_is_no_instant_is_not() {
     for name in ["word", "day", "no-zone", "month"] {
         answers.refuses(name, "spec.expiresAt in body must be of type date-time");
     }
+    answers.refuses("end-of-time", "expiresAt must be before 9999-12-30: leave it out for a share that does not end");
 }
 
 #[tokio::test]
