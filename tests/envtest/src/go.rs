@@ -92,7 +92,7 @@ fn build_one(supervisor: &mut Supervisor, scratch: &Path, name: &str, package: &
     let status = supervisor.run("go build", go)?;
     ensure!(
         status.success(),
-        "go build of {name} failed ({status}); the build needs proxy.golang.org (or GOPROXY), 3 GB of memory and 5 GB \
+        "go build of {name} failed ({status}); the build needs a Go module proxy (GOPROXY), 3 GB of memory and 5 GB \
          of disk, or else set KUBEBUILDER_ASSETS to a directory with the binaries. Go said:\n{}",
         tail(&log)
     );
