@@ -21,11 +21,12 @@ help: ## List the targets
 demo: build ## Show the main job on a simulated AWS; KUBECONFIG=FILE uses your cluster, otherwise a local API server is started
 	@tests/demo/demo.sh $(DEMO_KUBECONFIG)
 
+# Most tests wait for something most of the time: more threads than cores halve the wait.
 .PHONY: test
 test: lint build ## Run everything that CI runs
 	@tests/python/venv.sh >/dev/null
 	@target=$${CARGO_TARGET_DIR:-target} && $$target/debug/envtest build >/dev/null
-	cargo test --workspace --all-features --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --all-features --locked
 
 .PHONY: build
 build: toolchain ## Build everything

@@ -20,10 +20,26 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::Metrics;
 
 /// What the process waits for before it is ready, by who waits.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Readiness(Arc<RwLock<BTreeMap<String, String>>>);
 
+/// Who waits until everybody else has said what they wait for.
+const OPERATOR: &str = "operator";
+
+impl Default for Readiness {
+    /// A process that has only just begun: it is not ready.
+    fn default() -> Self {
+        let starting = BTreeMap::from([(OPERATOR.to_owned(), "its start".to_owned())]);
+        Self(Arc::new(RwLock::new(starting)))
+    }
+}
+
 impl Readiness {
+    /// Everybody has said what they wait for.
+    pub fn started(&self) {
+        self.ready(OPERATOR);
+    }
+
     /// `who` waits for `what`.
     pub fn waits(&self, who: impl Into<String>, what: impl Into<String>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(who.into(), what.into());
@@ -66,7 +82,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn readyz(State((readiness, stop)): State<(Readiness, CancellationToken)>) -> Response {
     let mut missing = readiness.missing();
     if stop.is_cancelled() {
-        missing.push("operator: stopping".into());
+        missing.push(format!("{OPERATOR}: stopping"));
     }
     if missing.is_empty() {
         return "ok\n".into_response();
@@ -80,5 +96,21 @@ async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> Response {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_only_just_begun_is_not_ready() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.missing(), ["operator: waiting for its start"]);
+        readiness.waits("all namespaces", "the first list of AmiShares");
+        readiness.started();
+        assert_eq!(readiness.missing(), ["all namespaces: waiting for the first list of AmiShares"]);
+        readiness.ready("all namespaces");
+        assert!(readiness.missing().is_empty());
     }
 }

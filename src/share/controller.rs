@@ -75,6 +75,7 @@ pub async fn run(
     for scope in &scopes {
         watches.readiness.waits(who(scope.as_deref()), "the first list of AmiShares");
     }
+    watches.readiness.started();
     let watching = tokio_util::task::TaskTracker::new();
     for (index, scope) in scopes.into_iter().enumerate() {
         let (watches, client, stop) = (Arc::clone(&watches), client.clone(), stop.clone());

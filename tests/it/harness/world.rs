@@ -157,8 +157,6 @@ impl World {
         let (ready, stopping) = (readiness.clone(), stop.clone());
         let task = tokio::spawn(async move { operate(&args, client, aws, metrics, ready, stopping).await });
         self.operator = Some(Operator { stop, task });
-        // Until the task has begun, nothing is waited for.
-        tokio::task::yield_now().await;
         eventually("the operator is ready", || async {
             let missing = readiness.missing();
             if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
