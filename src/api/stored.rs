@@ -81,9 +81,22 @@ impl Unreadable {
 impl Stored {
     /// The status as it is stored, or what can be read of it.
     pub fn status(&self) -> AmiShareStatus {
+        self.known_status().cloned().unwrap_or_default()
+    }
+
+    /// The same without a copy: a status can hold thousands of principals, and every event is looked at.
+    pub fn known_status(&self) -> Option<&AmiShareStatus> {
         match &self.content {
-            Content::Share(share) => share.status.clone().unwrap_or_default(),
-            Content::Unreadable(unreadable) => unreadable.status.clone(),
+            Content::Share(share) => share.status.as_ref(),
+            Content::Unreadable(unreadable) => Some(&unreadable.status),
+        }
+    }
+
+    /// The Region that it names, where that can be read.
+    pub fn region(&self) -> Option<&Region> {
+        match &self.content {
+            Content::Share(share) => Some(&share.spec.region),
+            Content::Unreadable(unreadable) => unreadable.region.as_ref(),
         }
     }
 

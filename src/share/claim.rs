@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use super::granted::Granted;
 use crate::api::{
     ABANDON, AmiShare, ConditionType, FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
-    ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, GrantedOnImage, ShareMode},
+    ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
     conditions::find,
     stored::{Content, Stored},
 };
@@ -226,38 +226,29 @@ fn leaving(object: &impl ResourceExt) -> Option<Standing> {
 
 /// Every image that an object says something about: the one that it names, and those on which it has given something.
 pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
-    let (region, named, granted): (_, Option<&ImageId>, &[GrantedOnImage]) = match &object.content {
-        Content::Share(share) => {
-            let granted = share.status.as_ref().map_or(&[][..], |s| &s.granted);
-            (Some(&share.spec.region), share.spec.image.id.as_ref(), granted)
-        }
-        Content::Unreadable(unreadable) => {
-            (unreadable.region.as_ref(), unreadable.image.as_ref().map(|i| &i.id), &unreadable.status.granted[..])
-        }
+    let Some(region) = object.region() else { return BTreeSet::new() };
+    let named = match &object.content {
+        Content::Share(share) => share.spec.image.id.as_ref(),
+        Content::Unreadable(unreadable) => unreadable.image.as_ref().map(|image| &image.id),
     };
-    let Some(region) = region else { return BTreeSet::new() };
-    let ids = named.into_iter().chain(granted.iter().map(|g| &g.image_id));
+    let granted = object.known_status().into_iter().flat_map(|status| &status.granted);
+    let ids = named.into_iter().chain(granted.map(|g| &g.image_id));
     ids.map(|id| ImageRef { region: region.clone(), id: id.clone() }).collect()
 }
 
 /// Every snapshot that an object may say something about: those of its image as it last saw it, and those on which it has
 /// given something.
 pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
-    let region = match &object.content {
-        Content::Share(share) => Some(&share.spec.region),
-        Content::Unreadable(unreadable) => unreadable.region.as_ref(),
-    };
-    let Some(region) = region else { return BTreeSet::new() };
-    let status = object.status();
-    let of_image = status.image.into_iter().flat_map(|image| image.snapshot_ids);
-    let given = status.granted.into_iter().flat_map(|g| g.create_volume_permission).flat_map(|v| v.snapshot_ids);
-    of_image.chain(given).map(|snapshot| (region.clone(), snapshot)).collect()
+    let (Some(region), Some(status)) = (object.region(), object.known_status()) else { return BTreeSet::new() };
+    let of_image = status.image.iter().flat_map(|image| &image.snapshot_ids);
+    let given = status.granted.iter().flat_map(|g| &g.create_volume_permission).flat_map(|v| &v.snapshot_ids);
+    of_image.chain(given).map(|snapshot| (region.clone(), snapshot.clone())).collect()
 }
 
 /// Whether a snapshot is a part of an image, as far as an object knows.
 pub fn has_part(object: &Stored, image: &ImageId, snapshot: &SnapshotId) -> bool {
-    let status = object.status();
-    let seen = status.image.is_some_and(|seen| seen.id == *image && seen.snapshot_ids.contains(snapshot));
+    let Some(status) = object.known_status() else { return false };
+    let seen = status.image.as_ref().is_some_and(|seen| seen.id == *image && seen.snapshot_ids.contains(snapshot));
     seen || Granted::on(image, &status.granted).volumes.contains_key(snapshot)
 }
 

@@ -184,15 +184,7 @@ impl Reconciler {
         self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
         let after = before.after(&outcome);
         let claims = claims(&claimants);
-        let view = View {
-            image,
-            claims: &claims,
-            before: &before,
-            after: &after,
-            plan: &plan,
-            outcome: &outcome,
-            policy: self.policy,
-        };
+        let view = View { image, claims: &claims, after: &after, plan: &plan, outcome: &outcome, policy: self.policy };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
         let found = self.finish_all(&claimants, &view, now).await?;
         if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {

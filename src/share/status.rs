@@ -35,8 +35,6 @@ pub struct View<'a> {
     pub image: &'a ImageRef,
     /// Every claim on it.
     pub claims: &'a [Claim],
-    /// What was seen before the plan was carried out.
-    pub before: &'a Observed,
     /// What there is after it.
     pub after: &'a Observed,
     /// The plan.

@@ -187,7 +187,7 @@ impl Inner {
         let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
         let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
-        let reported = |stored: &Stored| stored.status().observed_generation.is_some();
+        let reported = |stored: &Stored| stored.known_status().is_some_and(|s| s.observed_generation.is_some());
         let lost_status = before.as_ref().is_some_and(|b| reported(b)) && !reported(&object);
         if lost_finalizer || lost_status || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object)) {
             if concerned.is_empty() {

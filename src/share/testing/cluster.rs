@@ -87,7 +87,7 @@ impl Cluster {
         }
         let after = before.after(outcome);
         let policy = self.policy;
-        let view = View { image, claims, before, after: &after, plan, outcome, policy };
+        let view = View { image, claims, after: &after, plan, outcome, policy };
         for claim in claims {
             let events = notices::of_changes(claim, &view);
             self.events.extend(events.into_iter().map(|notice| (claim.key.name.clone(), notice)));
