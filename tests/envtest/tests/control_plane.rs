@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::{eventually, processes_of, succeed};
+use common::{eventually, processes_of, succeed, write_script};
 use envtest::{ControlPlane, assets};
 
 #[test]
@@ -143,7 +143,6 @@ fn a_server_that_cannot_start_is_reported_with_the_end_of_its_log() {
 /// A shell script in place of etcd.
 fn program(dir: &Path, script: &str) -> PathBuf {
     let path = dir.join("etcd");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    write_script(&path, script);
     path
 }

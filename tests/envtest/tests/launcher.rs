@@ -7,12 +7,11 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{eventually, processes_of, succeed};
+use common::{eventually, processes_of, succeed, write_script};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -193,8 +192,7 @@ fn is_scratch(path: &Path) -> bool {
 /// `envtest build` with a `go` that tells a version and otherwise does what the script says.
 fn with_fake_go(bin: &Path, cache: &Path, script: &str) -> Command {
     let go = bin.join("go");
-    fs::write(&go, format!("#!/bin/sh\n[ \"$1\" = env ] && echo go1.26.0 && exit\n{script}\n")).unwrap();
-    fs::set_permissions(&go, fs::Permissions::from_mode(0o700)).unwrap();
+    write_script(&go, &format!("[ \"$1\" = env ] && echo go1.26.0 && exit\n{script}"));
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut command = launcher();
     command.arg("build").env_remove("KUBEBUILDER_ASSETS").env("AMISHARE_CACHE", cache).env("PATH", path);

@@ -4,8 +4,9 @@
 #![allow(dead_code)]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,18 @@ pub fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Writes a shell script that can be run at once.
+///
+/// Another process writes it: a file that this one has open for writing is also open, for a moment, in every child that another
+/// test starts meanwhile, and until the child has become its own program nobody can run the file ("Text file busy").
+pub fn write_script(path: &Path, script: &str) {
+    let mut writer = Command::new("/bin/sh");
+    writer.args(["-c", r#"cat >"$0" && chmod 700 "$0""#]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    write!(writer.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+    assert!(writer.wait().unwrap().success());
 }
 
 /// Polls until it is so.
