@@ -28,10 +28,10 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS with the configuration that every AWS tool reads: environment variables, the shared files, and the credentials
+    /// The configuration that every AWS tool reads: environment variables, the shared files, and the credentials
     /// of EKS Pod Identity, IRSA, ECS or the instance. Endpoints come from `AWS_ENDPOINT_URL` and its like.
-    pub async fn from_environment(metrics: Arc<Metrics>) -> Self {
-        Self::new(&aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await, metrics)
+    pub async fn from_environment() -> SdkConfig {
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await
     }
 
     /// AWS with a given configuration of the SDK.

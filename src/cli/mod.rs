@@ -3,7 +3,7 @@
 mod crds;
 mod run;
 
-pub use run::{RunArgs, operate};
+pub use run::{RunArgs, Surroundings, operate};
 
 use clap::{Parser, Subcommand};
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use aws_config::SdkConfig;
 use clap::Args;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -13,6 +14,7 @@ use crate::{
     aws::Aws,
     runtime::{
         clock::Clock,
+        entropy::Entropy,
         health::{self, Readiness},
         metrics::Metrics,
         runner::{Limits, Queue, Runner},
@@ -105,9 +107,10 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
             }
         });
     }
-    let aws = Arc::new(Aws::from_environment(Arc::clone(&metrics)).await);
+    let sdk = Aws::from_environment().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
-    operate(&args, client, aws, metrics, readiness, stop).await;
+    let (clock, entropy) = (Clock::wall(), Entropy::of_the_system());
+    operate(&args, Surroundings { client, sdk, metrics, readiness, clock, entropy }, stop).await;
     ended.cancel();
     tracing::info!("stopped");
     Ok(())
@@ -141,17 +144,29 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Runs the controllers until `stop`, with everything that the process has set up.
-pub async fn operate(
-    args: &RunArgs,
-    client: Client,
-    aws: Arc<Aws>,
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    stop: CancellationToken,
-) {
+/// What the controllers stand on: everything in which a process differs from another one with the same flags.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The way to AWS.
+    pub sdk: SdkConfig,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where is said what is waited for.
+    pub readiness: Readiness,
+    /// The time of day.
+    pub clock: Clock,
+    /// What spreads retries and checks.
+    pub entropy: Entropy,
+}
+
+/// Runs the controllers until `stop`.
+pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) {
+    let Surroundings { client, sdk, metrics, readiness, clock, entropy } = surroundings;
+    let aws = Arc::new(Aws::new(&sdk, Arc::clone(&metrics)));
     let (queue, requests) = Queue::new();
-    let (shares, clock) = (Shares::default(), Clock::wall());
+    let shares = Shares::default();
     let namespaces = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
     let scopes = controller::scopes(namespaces);
     let writer =
@@ -170,12 +185,13 @@ pub async fn operate(
         refused: Refused::default(),
         refused_retry: args.refused_retry.as_duration().max(Duration::from_secs(1)),
         told: Told::default(),
+        entropy: entropy.clone(),
     });
     let limits = Limits {
         concurrency: args.concurrency.get(),
         deadline: args.reconcile_deadline.as_duration().max(Duration::from_secs(1)),
         grace: args.shutdown_grace.as_duration(),
     };
-    let runner = Runner { name: controller::NAME, limits, metrics };
+    let runner = Runner { name: controller::NAME, limits, metrics, entropy };
     controller::run(client, reconciler, requests, runner, readiness, stop).await;
 }

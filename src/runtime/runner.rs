@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
+    entropy::Entropy,
     metrics::{Metrics, Outcome},
 };
 
@@ -95,6 +96,8 @@ pub struct Runner {
     pub limits: Limits,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// What spreads retries.
+    pub entropy: Entropy,
 }
 
 impl Runner {
@@ -105,7 +108,7 @@ impl Runner {
         F: Fn(K) -> Fut,
         Fut: Future<Output = Result<Next, Failed>> + Send + 'static,
     {
-        let Self { name, limits, metrics } = self;
+        let Self { name, limits, metrics, entropy } = self;
         metrics.concurrency(name, limits.concurrency);
         let mut scheduled = pin!(scheduler(requests.0));
         let mut active: HashSet<K> = HashSet::new();
@@ -120,7 +123,7 @@ impl Runner {
                     let Ok((key, result, took)) = finished else { continue };
                     active.remove(&key);
                     metrics.workers(name, active.len());
-                    let next = settle(name, &metrics, &mut backoff, &key, result, took);
+                    let next = settle(name, &metrics, &mut backoff, &entropy, &key, result, took);
                     if let Some(after) = next {
                         queue.ask(key, after);
                     }
@@ -175,6 +178,7 @@ fn settle<K: Hash + Eq + Clone + Display>(
     name: &'static str,
     metrics: &Metrics,
     backoff: &mut Backoff<K>,
+    entropy: &Entropy,
     key: &K,
     result: Result<Next, Failed>,
     took: Duration,
@@ -194,7 +198,7 @@ fn settle<K: Hash + Eq + Clone + Display>(
             (Outcome::Requeue, Some(after))
         }
         Err(Failed { reason, message, retry: None }) => {
-            let after = backoff.failed(key.clone(), Instant::now(), rand::random());
+            let after = backoff.failed(key.clone(), Instant::now(), entropy.unit());
             metrics.reconcile_failed(name, reason, reason == PANIC);
             if reason == PANIC {
                 tracing::error!(controller = name, %key, message, ?after, "panicked");
@@ -217,7 +221,7 @@ mod tests {
 
     fn runner(concurrency: usize) -> Runner {
         let limits = Limits { concurrency, deadline: Duration::from_secs(5), grace: Duration::from_secs(1) };
-        Runner { name: "test", limits, metrics: Arc::new(Metrics::new()) }
+        Runner { name: "test", limits, metrics: Arc::new(Metrics::new()), entropy: Entropy::of_the_system() }
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::stored::Stored,
     runtime::{
+        entropy::Entropy,
         health::Readiness,
         metrics::Metrics,
         runner::{Queue, Requests, Runner},
@@ -48,6 +49,7 @@ struct Watches {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     gate: Mutex<Gate>,
+    entropy: Entropy,
 }
 
 /// What the controller watches: `namespaces`, or all of them if there are none.
@@ -71,6 +73,7 @@ pub async fn run(
         metrics: Arc::clone(&reconciler.metrics),
         readiness,
         gate: Mutex::new(Gate { not_listed: (0..scopes.len()).collect(), work: BTreeSet::new() }),
+        entropy: reconciler.entropy.clone(),
     });
     for scope in &scopes {
         watches.readiness.waits(who(scope.as_deref()), "the first list of AmiShares");
@@ -108,7 +111,8 @@ impl Watches {
             None => Api::all(client),
         };
         let who = who(namespace.as_deref());
-        let events = watcher(api, watcher::Config::default()).backoff(Patience::default());
+        let events =
+            watcher(api, watcher::Config::default()).backoff(Patience { failures: 0, entropy: self.entropy.clone() });
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
@@ -152,21 +156,26 @@ impl Watches {
     }
 }
 
-/// kube's backoff of watches, with an end that fits a person who waits: whoever installs the definitions wants to see it work.
-#[derive(Default)]
-struct Patience(watcher::DefaultBackoff);
+/// The backoff of watches. Its end fits a person who waits, unlike that of kube's: whoever installs the definitions wants to
+/// see it work.
+struct Patience {
+    failures: u32,
+    entropy: Entropy,
+}
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|delay| delay.min(Duration::from_secs(5)))
+        let full = Duration::from_millis(800).saturating_mul(1 << self.failures.min(8)).min(Duration::from_secs(5));
+        self.failures += 1;
+        Some(full.mul_f64(0.5 + self.entropy.unit() / 2.0))
     }
 }
 
 impl Backoff for Patience {
     fn reset(&mut self) {
-        self.0.reset();
+        self.failures = 0;
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     aws::{Aws, failure::Failure},
     runtime::{
         clock::Clock,
+        entropy::Entropy,
         metrics::Metrics,
         runner::{Failed, Next, Queue},
     },
@@ -66,6 +67,8 @@ pub struct Reconciler {
     pub refused_retry: Duration,
     /// Of which objects it has been told that nothing can be stored for them.
     pub told: Told,
+    /// What spreads checks.
+    pub entropy: Entropy,
 }
 
 /// How an object came out of a reconcile, the gravest last.
@@ -200,7 +203,7 @@ impl Reconciler {
         let retry_refused = retry_refused
             .map(|at| at.saturating_duration_since(tokio::time::Instant::now()))
             .or((!outcome.refused.is_empty()).then_some(self.refused_retry));
-        Ok(match next(&claimants, &after.sight, retry_refused) {
+        Ok(match next(&claimants, &after.sight, retry_refused, self.entropy.unit()) {
             Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
             next => next,
         })
@@ -292,10 +295,10 @@ fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator<Item = Dur
 }
 
 /// When to look at an image again after everything was done that could be.
-fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>) -> Next {
+fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>, chance: f64) -> Next {
     // Up to a tenth is taken off, so that what was created together is not checked together for ever. The schema bounds the
     // interval; an object that got past it must not make us spin.
-    let jitter = 1.0 - rand::random::<f64>() / 10.0;
+    let jitter = 1.0 - chance / 10.0;
     let intervals =
         acting(claimants).map(|share| share.spec.interval.as_duration().clamp(SHORTEST, LONGEST).mul_f64(jitter));
     let Some(after) = intervals.chain(retry_refused).min() else { return Next::Rest };

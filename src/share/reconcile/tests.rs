@@ -20,7 +20,7 @@ fn after(builds: impl IntoIterator<Item = Build>, state: State, retry: Option<Du
     aws.image(1).state = state;
     let claims: Vec<Claim> = claimants.iter().map(|c| c.claim.clone()).collect();
     let sight = aws.observe(&image(1), &claims, Policy::default()).unwrap().sight;
-    next(&claimants, &sight, retry)
+    next(&claimants, &sight, retry, 0.5)
 }
 
 fn hourly() -> Build {

@@ -11,9 +11,8 @@ use std::{
 
 use amishare::{
     api::{AmiShare, AmiShareStatus},
-    aws::Aws,
-    cli::{RunArgs, operate},
-    runtime::{health::Readiness, metrics::Metrics},
+    cli::{RunArgs, Surroundings, operate},
+    runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::{Call, Scenario, Simulator},
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -151,11 +150,17 @@ impl World {
         let namespaces = format!("--namespaces={}", self.namespaces.join(","));
         let flags = ["test".to_owned(), namespaces].into_iter().chain(self.flags.iter().cloned());
         let args = Flags::parse_from(flags).run;
-        let aws = Arc::new(Aws::new(&self.sdk(account), Arc::clone(&self.metrics)));
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
-        let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
-        let (ready, stopping) = (readiness.clone(), stop.clone());
-        let task = tokio::spawn(async move { operate(&args, client, aws, metrics, ready, stopping).await });
+        let surroundings = Surroundings {
+            client: self.client.clone(),
+            sdk: self.sdk(account),
+            metrics: Arc::clone(&self.metrics),
+            readiness: readiness.clone(),
+            clock: Clock::wall(),
+            entropy: Entropy::of_the_system(),
+        };
+        let stopping = stop.clone();
+        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await });
         self.operator = Some(Operator { stop, task });
         eventually("the operator is ready", || async {
             let missing = readiness.missing();
