@@ -7,23 +7,24 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_ec2::config::retry::RetryPartition;
 
-use super::ec2::Ec2;
-use crate::{api::Region, runtime::metrics::Metrics};
+use super::{ec2::Ec2, lanes::Lanes};
+use crate::{
+    api::Region,
+    runtime::{entropy::Entropy, metrics::Metrics},
+};
 
 /// The longest that one attempt of a call may take. The SDK has no limit of its own, and a server that never answers would
 /// hold the call for ever (aws.md section 5.4).
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The longest that a call may take with all its attempts.
-const CALL: Duration = Duration::from_secs(30);
-
 /// AWS, as the ambient credentials see it.
 #[derive(Debug)]
 pub struct Aws {
     sdk: SdkConfig,
+    rate_factor: f64,
     regions: Mutex<HashMap<Region, Arc<Ec2>>>,
+    entropy: Entropy,
     metrics: Arc<Metrics>,
 }
 
@@ -35,10 +36,14 @@ impl Aws {
     }
 
     /// AWS with a given configuration of the SDK.
-    pub fn new(sdk: &SdkConfig, metrics: Arc<Metrics>) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(CALL).build();
-        let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(RetryConfig::standard()).build();
-        Self { sdk, regions: Mutex::default(), metrics }
+    /// `rate_factor` is how many times the documented request rates AWS allows the account.
+    ///
+    /// The SDK does not try calls again by itself: each attempt spends a token of AWS's bucket, so each waits for its turn
+    /// ([`Ec2`] tries again).
+    pub fn new(sdk: &SdkConfig, rate_factor: f64, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
+        let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
+        Self { sdk, rate_factor, regions: Mutex::default(), entropy, metrics }
     }
 
     /// EC2 in a Region.
@@ -49,12 +54,10 @@ impl Aws {
         }
         let config = aws_sdk_ec2::config::Builder::from(&self.sdk)
             .region(aws_sdk_ec2::config::Region::new(region.to_string()))
-            // The SDK shares one budget of retries between all clients of a Region (aws.md section 5.4); ours has a name of
-            // its own, so that nothing else in the process can spend it.
-            .retry_partition(RetryPartition::new(format!("amishare-{region}")))
             .build();
         let client = aws_sdk_ec2::Client::from_conf(config);
-        let ec2 = Arc::new(Ec2::new(region.clone(), client, Arc::clone(&self.metrics)));
+        let lanes = Lanes::new(region.clone(), self.rate_factor, Arc::clone(&self.metrics));
+        let ec2 = Arc::new(Ec2::new(region.clone(), client, lanes, self.entropy.clone(), Arc::clone(&self.metrics)));
         regions.insert(region.clone(), Arc::clone(&ec2));
         ec2
     }

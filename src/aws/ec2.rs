@@ -1,9 +1,9 @@
 //! EC2 in one Region, in the operator's words.
 //!
-//! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Ec2::call`], which bounds how many are
-//! under way, times them and turns errors into [`Failure`]s. Nothing is decided here.
+//! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Ec2::call`], which has it wait for its turn,
+//! times it, turns errors into [`Failure`]s and tries again what may go better. Nothing else is decided here.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use aws_sdk_ec2::{
     Client,
@@ -14,21 +14,27 @@ use aws_sdk_ec2::{
     },
 };
 use aws_smithy_runtime_api::http::Response;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    batch::Batches,
-    failure::Failure,
+    described::{Descriptions, Freshness},
+    failure::{Class, Failure},
+    lanes::Lanes,
     words::{Change, Image, Target},
 };
 use crate::{
     api::{ImageId, Principal, Region, SnapshotId},
-    runtime::metrics::Metrics,
+    runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
 };
 
-/// How many calls may be under way at once in one Region. Well below the burst that every EC2 throttle bucket allows
-/// (aws.md section 2.3), and enough to hide the latency.
-const CALLS_UNDER_WAY: usize = 16;
+/// How often a call is tried that gets no answer, or a server error.
+const ATTEMPTS: u32 = 3;
+
+/// How often a call is tried that AWS answers with too many requests. Each of them waits in a lane that has become slower.
+const ATTEMPTS_THROTTLED: u32 = 8;
+
+/// The longest wait before the second attempt at what got no answer. It doubles with each.
+const BACKOFF: Duration = Duration::from_secs(1);
 
 /// EC2 accepts any number up to this for MaxResults of DescribeImages.
 const PAGE: i32 = 1000;
@@ -38,35 +44,39 @@ const PAGE: i32 = 1000;
 pub struct Ec2 {
     region: Region,
     client: Client,
-    under_way: Semaphore,
-    images: Batches<ImageId, Option<Image>>,
+    lanes: Lanes,
+    descriptions: Descriptions,
+    entropy: Entropy,
     metrics: Arc<Metrics>,
 }
 
 impl Ec2 {
-    pub(super) fn new(region: Region, client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { region, client, under_way: Semaphore::new(CALLS_UNDER_WAY), images: Batches::default(), metrics }
+    pub(super) fn new(region: Region, client: Client, lanes: Lanes, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
+        Self { region, client, lanes, descriptions: Descriptions::default(), entropy, metrics }
     }
 
-    /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time: up
-    /// to 200 in one call, by filter, because one unknown id among `ImageId.N` would fail the whole call (aws.md section 7.1).
+    /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time, and
+    /// with those that `company` names: up to 200 in one call, by filter, because one unknown id among `ImageId.N` would fail
+    /// the whole call (aws.md section 7.1).
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn image(self: &Arc<Self>, id: &ImageId) -> Result<Option<Image>, Failure> {
+    pub async fn image(
+        self: &Arc<Self>,
+        id: &ImageId,
+        urgency: Urgency,
+        freshness: Freshness,
+        company: impl FnOnce() -> Vec<ImageId> + Send + 'static,
+    ) -> Result<Option<Arc<Image>>, Failure> {
         let ec2 = Arc::clone(self);
-        let answer = self.images.ask(id.clone(), move |ids| async move {
-            let images = ec2.describe_images(&ids).await?;
-            Ok(ids
-                .into_iter()
-                .map(|id| (images.iter().find(|i| i.id == id).cloned(), id))
-                .map(|(i, id)| (id, i))
-                .collect())
-        });
-        answer.await
+        let describe = move |ids: Vec<ImageId>, urgency| {
+            let ec2 = Arc::clone(&ec2);
+            async move { ec2.describe_images(&ids, urgency).await }
+        };
+        self.descriptions.ask(id, urgency, freshness, company, describe).await
     }
 
-    async fn describe_images(&self, ids: &[ImageId]) -> Result<Vec<Image>, Failure> {
+    async fn describe_images(&self, ids: &[ImageId], urgency: Urgency) -> Result<Vec<Image>, Failure> {
         let filter =
             Filter::builder().name("image-id").set_values(Some(ids.iter().map(ToString::to_string).collect())).build();
         let mut found = Vec::new();
@@ -80,7 +90,7 @@ impl Ec2 {
                 .include_deprecated(true)
                 .max_results(PAGE)
                 .set_next_token(page.take());
-            let answer = self.call("DescribeImages", call.send()).await?;
+            let answer = self.call("DescribeImages", urgency, || call.clone().send()).await?;
             found.extend(answer.images().iter().filter_map(image));
             // An empty token is EC2's way to say that this was the last page (aws.md section 5.2).
             page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
@@ -94,13 +104,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does for images of other accounts.
-    pub async fn launch_permissions(&self, id: &ImageId) -> Result<BTreeSet<Principal>, Failure> {
+    pub async fn launch_permissions(&self, id: &ImageId, urgency: Urgency) -> Result<BTreeSet<Principal>, Failure> {
         let call = self
             .client
             .describe_image_attribute()
             .image_id(id.as_str())
             .attribute(ImageAttributeName::LaunchPermission);
-        let answer = self.call("DescribeImageAttribute", call.send()).await?;
+        let answer = self.call("DescribeImageAttribute", urgency, || call.clone().send()).await?;
         let texts = answer.launch_permissions().iter().flat_map(|p| {
             let group = p.group().map(PermissionGroup::as_str);
             [p.user_id(), group, p.organization_arn(), p.organizational_unit_arn()]
@@ -112,13 +122,17 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does for snapshots of other accounts.
-    pub async fn create_volume_permissions(&self, id: &SnapshotId) -> Result<BTreeSet<Principal>, Failure> {
+    pub async fn create_volume_permissions(
+        &self,
+        id: &SnapshotId,
+        urgency: Urgency,
+    ) -> Result<BTreeSet<Principal>, Failure> {
         let call = self
             .client
             .describe_snapshot_attribute()
             .snapshot_id(id.as_str())
             .attribute(SnapshotAttributeName::CreateVolumePermission);
-        let answer = self.call("DescribeSnapshotAttribute", call.send()).await?;
+        let answer = self.call("DescribeSnapshotAttribute", urgency, || call.clone().send()).await?;
         let permissions = answer.create_volume_permissions();
         let texts = permissions.iter().flat_map(|p| [p.user_id(), p.group().map(PermissionGroup::as_str)]);
         Ok(principals(id.as_str(), texts.flatten()))
@@ -130,14 +144,14 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn blocks_public_access(&self) -> Result<bool, Failure> {
+    pub async fn blocks_public_access(&self, urgency: Urgency) -> Result<bool, Failure> {
         let call = self.client.get_image_block_public_access_state();
-        let answer = self.call("GetImageBlockPublicAccessState", call.send()).await?;
+        let answer = self.call("GetImageBlockPublicAccessState", urgency, || call.clone().send()).await?;
         let state = answer.image_block_public_access_state();
         Ok(state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str()))
     }
 
-    /// Makes one change: one call.
+    /// Makes one change: one call. One that takes access away goes before those that only give it.
     ///
     /// # Errors
     /// When the call fails. Unless there was no answer, AWS is as it was.
@@ -161,7 +175,8 @@ impl Ec2 {
         let modifications =
             LaunchPermissionModifications::builder().set_add(permissions(add)).set_remove(permissions(remove)).build();
         let call = self.client.modify_image_attribute().image_id(id.as_str()).launch_permission(modifications);
-        self.call("ModifyImageAttribute", call.send()).await.map(drop)
+        let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
+        self.call("ModifyImageAttribute", urgency, || call.clone().send()).await.map(drop)
     }
 
     /// In the legacy form: AWS takes either for snapshots, and only ever adds or removes in one call (aws.md section 1.4); the
@@ -186,29 +201,62 @@ impl Ec2 {
             .operation_type(operation)
             .set_user_ids(texts(users))
             .set_group_names(texts(groups));
-        self.call("ModifySnapshotAttribute", call.send()).await.map(drop)
+        let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
+        self.call("ModifySnapshotAttribute", urgency, || call.clone().send()).await.map(drop)
     }
 
-    /// Sends one call, with the bounds, the metrics and the error classes that all of them share.
-    async fn call<T, E>(
+    /// Makes one call: waits for its turn, and tries again what may go better. What AWS refuses for any other reason is for the
+    /// caller to deal with.
+    async fn call<T, E, Fut>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, Response>>>,
+        urgency: Urgency,
+        send: impl Fn() -> Fut,
     ) -> Result<T, Failure>
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
+        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
     {
-        // The semaphore is never closed.
-        let _permit = self.under_way.acquire().await;
+        let (mut unanswered, mut throttled) = (0, 0);
+        loop {
+            let failure = match self.attempt(operation, urgency, &send).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            tracing::debug!(operation, region = %self.region, %failure, "call to AWS failed");
+            match failure.class {
+                Class::Throttled if throttled + 1 < ATTEMPTS_THROTTLED => throttled += 1,
+                // Every change is one that can be made twice.
+                Class::Unavailable if unanswered + 1 < ATTEMPTS => {
+                    let longest = BACKOFF * 2u32.pow(unanswered);
+                    tokio::time::sleep(longest.mul_f64(self.entropy.unit())).await;
+                    unanswered += 1;
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    async fn attempt<T, E, Fut>(
+        &self,
+        operation: &'static str,
+        urgency: Urgency,
+        send: impl Fn() -> Fut,
+    ) -> Result<T, Failure>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
+    {
+        let turn = self.lanes.enter(operation, urgency).await;
         let started = Instant::now();
-        let result = call.await.map_err(|error| failure(operation, &error));
+        let result = send().await.map_err(|error| failure(operation, &error));
         let code = match &result {
             Ok(_) => "OK",
             Err(failure) => failure.code.as_deref().unwrap_or("none"),
         };
         self.metrics.aws_request(operation, &self.region, code, started.elapsed());
-        if let Err(failure) = &result {
-            tracing::debug!(operation, region = %self.region, %failure, "call to AWS failed");
+        if result.as_ref().is_err_and(|failure| failure.class == Class::Throttled) {
+            turn.refused();
         }
         result
     }

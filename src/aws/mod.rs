@@ -1,10 +1,13 @@
 //! AWS: the only place that names the SDK.
 
-mod batch;
+mod bucket;
 mod clients;
+mod described;
 pub mod ec2;
 pub mod failure;
+mod lanes;
 pub mod words;
 
 pub use clients::Aws;
+pub use described::Freshness;
 pub use ec2::Ec2;

@@ -1,6 +1,11 @@
 //! `amishare run`: the operator's process.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context;
 use aws_config::SdkConfig;
@@ -52,8 +57,13 @@ pub struct RunArgs {
     #[arg(long, env = "AMISHARE_REFUSED_RETRY", default_value = "1h", value_name = "DURATION")]
     pub refused_retry: Interval,
 
-    /// How many images are worked on at once.
-    #[arg(long, env = "AMISHARE_CONCURRENCY", default_value = "256", value_name = "NUMBER")]
+    /// How many times the documented request rates AWS allows the account: 2 if it has doubled them, 0.5 to leave half of
+    /// them to others. Calls wait for their turn so that AWS never has to refuse one.
+    #[arg(long, env = "AMISHARE_REQUEST_RATE_FACTOR", default_value = "1", value_parser = rate_factor, value_name = "FACTOR")]
+    pub request_rate_factor: f64,
+
+    /// How many images of one Region are worked on at once.
+    #[arg(long, env = "AMISHARE_CONCURRENCY", default_value = "64", value_name = "NUMBER")]
     pub concurrency: NonZeroUsize,
 
     /// How long the work on one image may take.
@@ -79,6 +89,14 @@ pub struct RunArgs {
     /// What is logged: error, warn, info, debug or trace, or directives such as info,amishare=debug.
     #[arg(long, env = "AMISHARE_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+/// Reads a factor by which request rates differ from the documented ones.
+fn rate_factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if (0.01..=100_000.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 0.01 to 100000".into()),
+    }
 }
 
 /// Runs the operator until a signal.
@@ -164,7 +182,7 @@ pub struct Surroundings {
 /// Runs the controllers until `stop`.
 pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) {
     let Surroundings { client, sdk, metrics, readiness, clock, entropy } = surroundings;
-    let aws = Arc::new(Aws::new(&sdk, Arc::clone(&metrics)));
+    let aws = Arc::new(Aws::new(&sdk, args.request_rate_factor, entropy.clone(), Arc::clone(&metrics)));
     let (queue, requests) = Queue::new();
     let shares = Shares::default();
     let namespaces = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
@@ -185,7 +203,7 @@ pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: Cancellat
         refused: Refused::default(),
         refused_retry: args.refused_retry.as_duration().max(Duration::from_secs(1)),
         told: Told::default(),
-        entropy: entropy.clone(),
+        seen: Mutex::default(),
     });
     let limits = Limits {
         concurrency: args.concurrency.get(),

@@ -2,7 +2,7 @@
 //!
 //! Labels are closed vocabularies, except for object names on the condition gauges. No label ever holds an account id.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -16,6 +16,7 @@ use crate::api::{ConditionType, Region};
 /// From a reconcile that finds nothing to do to one that waits for AWS.
 const RECONCILE_SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 const REQUEST_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const WAIT_SECONDS: [f64; 7] = [0.001, 0.1, 1.0, 5.0, 15.0, 60.0, 300.0];
 
 /// How a reconcile ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,13 @@ struct AwsOperation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lane {
+    service: &'static str,
+    operation: &'static str,
+    region: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KubeRequest {
     verb: &'static str,
     resource: &'static str,
@@ -95,11 +103,16 @@ pub struct Metrics {
     reconcile_panics: Family<Controller, Counter>,
     reconcile_duration: Histograms<Controller>,
     active_workers: Family<Controller, Gauge>,
+    waiting_work: Family<Controller, Gauge>,
     max_concurrent: Family<Controller, Gauge>,
     in_backoff: Family<Controller, Gauge>,
     aws_requests: Family<AwsRequest, Counter>,
     aws_request_duration: Histograms<AwsOperation>,
-    aws_throttled: Family<AwsOperation, Counter>,
+    aws_throttled: Family<Lane, Counter>,
+    lane_wait: Histograms<Lane>,
+    lane_tokens: Family<Lane, Gauge<f64, AtomicU64>>,
+    lane_rate: Family<Lane, Gauge<f64, AtomicU64>>,
+    lane_waiting: Family<Lane, Gauge>,
     kube_requests: Family<KubeRequest, Counter>,
     drift_corrected: Counter,
     conditions: Family<Condition, Gauge>,
@@ -134,11 +147,16 @@ impl Metrics {
             reconcile_panics: Family::default(),
             reconcile_duration: Family::new_with_constructor(|| Histogram::new(RECONCILE_SECONDS)),
             active_workers: Family::default(),
+            waiting_work: Family::default(),
             max_concurrent: Family::default(),
             in_backoff: Family::default(),
             aws_requests: Family::default(),
             aws_request_duration: Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
             aws_throttled: Family::default(),
+            lane_wait: Family::new_with_constructor(|| Histogram::new(WAIT_SECONDS)),
+            lane_tokens: Family::default(),
+            lane_rate: Family::default(),
+            lane_waiting: Family::default(),
             kube_requests: Family::default(),
             drift_corrected: Counter::default(),
             conditions: Family::default(),
@@ -156,11 +174,20 @@ impl Metrics {
         r.register("reconcile_panics", "Reconciles that panicked", self.reconcile_panics.clone());
         r.register("reconcile_duration_seconds", "How long reconciles take", self.reconcile_duration.clone());
         r.register("active_workers", "Reconciles under way", self.active_workers.clone());
-        r.register("max_concurrent_reconciles", "How many reconciles may be under way", self.max_concurrent.clone());
+        r.register("workqueue_depth", "Reconciles that are due and wait for room", self.waiting_work.clone());
+        r.register(
+            "max_concurrent_reconciles",
+            "How many reconciles of one Region may be under way",
+            self.max_concurrent.clone(),
+        );
         r.register("objects_in_backoff", "Images whose last reconcile failed", self.in_backoff.clone());
         r.register("aws_requests", "Calls to AWS by answer", self.aws_requests.clone());
         r.register("aws_request_duration_seconds", "How long calls to AWS take", self.aws_request_duration.clone());
         r.register("aws_throttled", "Calls that AWS answered with too many requests", self.aws_throttled.clone());
+        r.register("aws_lane_wait_seconds", "How long calls to AWS wait for their turn", self.lane_wait.clone());
+        r.register("aws_lane_tokens", "Calls to AWS that may be made at this moment", self.lane_tokens.clone());
+        r.register("aws_lane_rate", "Calls a second that AWS allows, as far as is known", self.lane_rate.clone());
+        r.register("aws_lane_waiting", "Calls to AWS that wait for their turn", self.lane_waiting.clone());
         r.register("kube_requests", "Writes to the Kubernetes API by answer", self.kube_requests.clone());
         r.register(
             "drift_corrected",
@@ -196,12 +223,13 @@ impl Metrics {
         }
     }
 
-    /// How many reconciles are under way.
-    pub fn workers(&self, controller: &'static str, active: usize) {
+    /// How many reconciles are under way, and how many more are due and wait for room in their lanes.
+    pub fn workers(&self, controller: &'static str, active: usize, waiting: usize) {
         self.active_workers.get_or_create(&Controller { controller }).set(number(active));
+        self.waiting_work.get_or_create(&Controller { controller }).set(number(waiting));
     }
 
-    /// How many reconciles may be under way.
+    /// How many reconciles of one lane may be under way.
     pub fn concurrency(&self, controller: &'static str, limit: usize) {
         self.max_concurrent.get_or_create(&Controller { controller }).set(number(limit));
     }
@@ -215,10 +243,24 @@ impl Metrics {
     pub fn aws_request(&self, operation: &'static str, region: &Region, code: &str, took: Duration) {
         let (service, region, code) = ("ec2", region.to_string(), code.to_owned());
         if matches!(code.as_str(), "RequestLimitExceeded" | "Throttling" | "ThrottlingException") {
-            self.aws_throttled.get_or_create(&AwsOperation { service, operation }).inc();
+            self.aws_throttled.get_or_create(&Lane { service, operation, region: region.clone() }).inc();
         }
         self.aws_requests.get_or_create(&AwsRequest { service, operation, region, code }).inc();
         self.aws_request_duration.get_or_create(&AwsOperation { service, operation }).observe(took.as_secs_f64());
+    }
+
+    /// A call has waited for its turn.
+    pub fn lane_wait(&self, operation: &'static str, region: &Region, waited: Duration) {
+        let labels = Lane { service: "ec2", operation, region: region.to_string() };
+        self.lane_wait.get_or_create(&labels).observe(waited.as_secs_f64());
+    }
+
+    /// How a request lane stands.
+    pub fn lane(&self, operation: &'static str, region: &Region, tokens: f64, per_second: f64, waiting: usize) {
+        let labels = Lane { service: "ec2", operation, region: region.to_string() };
+        self.lane_tokens.get_or_create(&labels).set(tokens);
+        self.lane_rate.get_or_create(&labels).set(per_second);
+        self.lane_waiting.get_or_create(&labels).set(number(waiting));
     }
 
     /// The Kubernetes API was written to.
@@ -293,7 +335,7 @@ mod tests {
         for series in [
             "amishare_reconcile_total{controller=\"amishare\",result=\"success\"} 1",
             "amishare_reconcile_duration_seconds_count{controller=\"amishare\"} 1",
-            "amishare_aws_throttled_total{service=\"ec2\",operation=\"DescribeImages\"} 1",
+            "amishare_aws_throttled_total{service=\"ec2\",operation=\"DescribeImages\",region=\"us-east-1\"} 1",
             "amishare_build_info{version=",
         ] {
             assert!(text.contains(series), "{series} in\n{text}");

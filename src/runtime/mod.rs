@@ -2,6 +2,7 @@
 //!
 //! Of AWS and of shares it knows only the words that label metrics.
 
+pub mod agenda;
 pub mod backoff;
 pub mod clock;
 pub mod entropy;

@@ -1,22 +1,21 @@
 //! The work queue: one place where every controller gets its deadline, panic fence, backoff and metrics.
 //!
 //! Work is keyed. A key that is asked for several times before its turn is worked on once, at the earliest of those times; work
-//! on one key is never concurrent with itself; a panic or a hang ends that one piece of work and nothing else.
+//! on one key is never concurrent with itself; a panic or a hang ends that one piece of work and nothing else; and however much
+//! work there is for one lane, the others do not wait for it.
 
-use std::{
-    any::Any, collections::HashSet, fmt::Display, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::pin,
-    sync::Arc, time::Duration,
-};
+use std::{any::Any, fmt::Display, future::Future, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt, StreamExt,
-    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+use futures::FutureExt;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::Instant,
 };
-use kube::runtime::scheduler::{ScheduleRequest, scheduler};
-use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    agenda::{Agenda, Begun, Place},
     backoff::Backoff,
     entropy::Entropy,
     metrics::{Metrics, Outcome},
@@ -49,7 +48,7 @@ pub struct Failed {
 /// Where work is asked for.
 #[derive(Debug)]
 pub struct Queue<K> {
-    requests: UnboundedSender<ScheduleRequest<K>>,
+    requests: UnboundedSender<(K, Instant)>,
 }
 
 impl<K> Clone for Queue<K> {
@@ -60,31 +59,49 @@ impl<K> Clone for Queue<K> {
 
 /// The other end of a [`Queue`].
 #[derive(Debug)]
-pub struct Requests<K>(UnboundedReceiver<ScheduleRequest<K>>);
+pub struct Requests<K>(UnboundedReceiver<(K, Instant)>);
 
 impl<K> Queue<K> {
     /// A queue, and its other end for [`Runner::run`].
     pub fn new() -> (Self, Requests<K>) {
-        let (requests, receiver) = unbounded();
+        let (requests, receiver) = unbounded_channel();
         (Self { requests }, Requests(receiver))
     }
 
     /// Asks for work on `key` after some time.
     pub fn ask(&self, key: K, after: Duration) {
         // Fails only once the runner has stopped, and then there is no more work.
-        let _ = self.requests.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + after });
+        let _ = self.requests.send((key, Instant::now() + after));
     }
 }
 
 /// The limits of a runner.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How many pieces of work are under way at once.
+    /// How many pieces of work of one lane are under way at once.
     pub concurrency: usize,
     /// How long one may take.
     pub deadline: Duration,
     /// How long those under way get to finish when the process stops.
     pub grace: Duration,
+}
+
+/// What a runner does with the keys that it is asked for.
+pub trait Job: Send + Sync + 'static {
+    /// What work is asked for.
+    type Key: Hash + Eq + Clone + Display + Send + 'static;
+    /// Lanes hold no other lane back.
+    type Lane: Ord + Clone;
+
+    /// Where a key belongs at this moment.
+    fn place(&self, key: &Self::Key) -> Place<Self::Lane>;
+
+    /// Does the work that was asked for, the last time at `asked`.
+    fn work(
+        self: Arc<Self>,
+        key: Self::Key,
+        asked: Instant,
+    ) -> impl Future<Output = Result<Next, Failed>> + Send + 'static;
 }
 
 /// Runs pieces of work.
@@ -102,40 +119,49 @@ pub struct Runner {
 
 impl Runner {
     /// Works on whatever is asked for, until `stop`; then lets what is under way finish.
-    pub async fn run<K, F, Fut>(self, queue: Queue<K>, requests: Requests<K>, stop: CancellationToken, work: F)
-    where
-        K: Hash + Eq + Clone + Display + Send + 'static,
-        F: Fn(K) -> Fut,
-        Fut: Future<Output = Result<Next, Failed>> + Send + 'static,
-    {
+    pub async fn run<J: Job>(
+        self,
+        queue: Queue<J::Key>,
+        requests: Requests<J::Key>,
+        stop: CancellationToken,
+        job: Arc<J>,
+    ) {
         let Self { name, limits, metrics, entropy } = self;
         metrics.concurrency(name, limits.concurrency);
-        let mut scheduled = pin!(scheduler(requests.0));
-        let mut active: HashSet<K> = HashSet::new();
+        let Requests(mut requests) = requests;
+        let mut agenda = Agenda::new(limits.concurrency);
         let mut running = JoinSet::new();
         let mut backoff = Backoff::default();
         loop {
-            let mut ready = scheduled.as_mut().hold_unless(|key| !active.contains(key));
+            agenda.come_due(Instant::now(), |key| job.place(key));
+            while let Some(Begun { key, asked }) = agenda.begin() {
+                running.spawn(fenced(key.clone(), Arc::clone(&job).work(key, asked), limits.deadline));
+            }
+            metrics.workers(name, agenda.count_under_way(), agenda.count_ready());
+            let next_due = agenda.next_due();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(finished) = running.join_next(), if !running.is_empty() => {
                     let Ok((key, result, took)) = finished else { continue };
-                    active.remove(&key);
-                    metrics.workers(name, active.len());
-                    let next = settle(name, &metrics, &mut backoff, &entropy, &key, result, took);
-                    if let Some(after) = next {
-                        queue.ask(key, after);
+                    agenda.ended(&key, |key| job.place(key));
+                    if let Some(after) = settle(name, &metrics, &mut backoff, &entropy, &key, result, took) {
+                        agenda.ask(key, Instant::now() + after);
                     }
                 }
-                Some(key) = ready.next(), if running.len() < limits.concurrency => {
-                    active.insert(key.clone());
-                    metrics.workers(name, active.len());
-                    running.spawn(fenced(key.clone(), work(key), limits.deadline));
+                request = requests.recv() => {
+                    // The queue is held below.
+                    let Some((key, at)) = request else { break };
+                    agenda.ask(key, at);
+                    // Whatever was asked for in the same moment is weighed together.
+                    while let Ok((key, at)) = requests.try_recv() {
+                        agenda.ask(key, at);
+                    }
                 }
-                else => break,
+                () = sleep_until(next_due) => {}
             }
         }
+        drop(queue);
         let drained = tokio::time::timeout(limits.grace, async { while running.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(
@@ -144,6 +170,14 @@ impl Runner {
                 "stopping with work under way; the next start completes it"
             );
         }
+    }
+}
+
+/// Sleeps until an instant, or for ever.
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -218,10 +252,35 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::runtime::agenda::Urgency;
 
     fn runner(concurrency: usize) -> Runner {
         let limits = Limits { concurrency, deadline: Duration::from_secs(5), grace: Duration::from_secs(1) };
         Runner { name: "test", limits, metrics: Arc::new(Metrics::new()), entropy: Entropy::of_the_system() }
+    }
+
+    /// A job whose work is a function, with all keys in one lane.
+    struct Doing<F>(F);
+
+    impl<F, Fut> Job for Doing<F>
+    where
+        F: Fn(&'static str) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Next, Failed>> + Send + 'static,
+    {
+        type Key = &'static str;
+        type Lane = ();
+
+        fn place(&self, _: &Self::Key) -> Place<()> {
+            Place { lane: (), urgency: Urgency::Take }
+        }
+
+        fn work(
+            self: Arc<Self>,
+            key: Self::Key,
+            _: Instant,
+        ) -> impl Future<Output = Result<Next, Failed>> + Send + 'static {
+            (self.0)(key)
+        }
     }
 
     #[tokio::test]
@@ -247,7 +306,7 @@ mod tests {
                 }
             }
         };
-        runner(3).run(queue, requests, token, work).await;
+        runner(3).run(queue, requests, token, Arc::new(Doing(work))).await;
         assert_eq!(finished.load(Ordering::Relaxed), 1);
     }
 
@@ -274,7 +333,7 @@ mod tests {
                 Ok(Next::Rest)
             }
         };
-        runner(8).run(queue, requests, token, work).await;
+        runner(8).run(queue, requests, token, Arc::new(Doing(work))).await;
         assert_eq!(counted.load(Ordering::SeqCst), 2, "five requests during the first run are one second run");
     }
 }

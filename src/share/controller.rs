@@ -73,7 +73,7 @@ pub async fn run(
         metrics: Arc::clone(&reconciler.metrics),
         readiness,
         gate: Mutex::new(Gate { not_listed: (0..scopes.len()).collect(), work: BTreeSet::new() }),
-        entropy: reconciler.entropy.clone(),
+        entropy: runner.entropy.clone(),
     });
     for scope in &scopes {
         watches.readiness.waits(who(scope.as_deref()), "the first list of AmiShares");
@@ -95,7 +95,7 @@ pub async fn run(
         });
     }
     let queue = reconciler.queue.clone();
-    runner.run(queue, requests, stop, move |work| Arc::clone(&reconciler).work(work)).await;
+    runner.run(queue, requests, stop, reconciler).await;
     watching.close();
     watching.wait().await;
 }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod claim;
 pub mod controller;
+mod due;
 pub mod granted;
 pub mod narrow;
 pub mod notices;

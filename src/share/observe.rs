@@ -8,30 +8,58 @@ use std::{
 };
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{
     claim::{Claim, Standing},
     observed::{Image, Observed, Permissions, Sight},
     plan::Policy,
+    store::Shares,
 };
 use crate::{
     api::{ImageRef, Principal, Reason, SnapshotId},
     aws::{
-        Ec2,
+        Ec2, Freshness,
         failure::{Class, Failure},
     },
+    runtime::agenda::Urgency,
 };
+
+/// How to look.
+#[derive(Clone)]
+pub struct Look {
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// How old the description of the image may be. Permissions are always read now.
+    pub freshness: Freshness,
+    /// The other images, which the call that describes this one may describe too.
+    pub others: Shares,
+}
+
+impl Look {
+    /// A look now, for the sake of one image.
+    pub fn now(urgency: Urgency) -> Self {
+        Self { urgency, freshness: Freshness::Since(Instant::now()), others: Shares::default() }
+    }
+}
 
 /// Looks at `image` as far as `claims` need it.
 ///
 /// # Errors
 /// When AWS cannot be asked.
-pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], policy: Policy) -> Result<Observed, Failure> {
-    let (sight, launch) = see(ec2, image).await?;
+pub async fn observe(
+    ec2: &Arc<Ec2>,
+    image: &ImageRef,
+    claims: &[Claim],
+    policy: Policy,
+    look: &Look,
+) -> Result<Observed, Failure> {
+    let urgency = look.urgency;
+    let (sight, launch) = see(ec2, image, look).await?;
     // To whoever is not its owner, AWS says that a snapshot does not exist (aws.md section 1.0): no reason to forget what was given.
     let not_owner = matches!(&sight, Sight::Hindered { reason: Reason::NotOwner, .. });
     let snapshots = join_all(snapshots_to_read(&sight, claims).into_iter().map(|id| async move {
-        let permissions = match ec2.create_volume_permissions(&id).await {
+        let permissions = match ec2.create_volume_permissions(&id, urgency).await {
             Ok(held) => Permissions::Held(held),
             Err(failure) if failure.class == Class::NotFound && !not_owner => Permissions::Gone,
             Err(failure) => Permissions::Unread(failure),
@@ -44,13 +72,24 @@ pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], policy:
         && claims.iter().any(|c| c.lists.contains(&Principal::Everyone))
         && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
     // If this cannot be read, AWS's answer to the change itself will tell.
-    let public_blocked = if wants_public { ec2.blocks_public_access().await.ok() } else { None };
+    let public_blocked = if wants_public { ec2.blocks_public_access(urgency).await.ok() } else { None };
     Ok(Observed { sight, launch, snapshots, public_blocked, listed_elsewhere: BTreeMap::new() })
 }
 
+/// The image as AWS describes it, if it does.
+///
+/// # Errors
+/// When AWS cannot be asked.
+pub async fn describe(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<Option<Arc<Image>>, Failure> {
+    let Look { urgency, freshness, others } = look.clone();
+    let region = image.region.clone();
+    ec2.image(&image.id, urgency, freshness, move || others.images_in(&region)).await
+}
+
 /// The image and its launch permissions.
-async fn see(ec2: &Arc<Ec2>, image: &ImageRef) -> Result<(Sight, Option<BTreeSet<Principal>>), Failure> {
-    let found = ec2.image(&image.id).await?;
+async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Option<BTreeSet<Principal>>), Failure> {
+    let urgency = look.urgency;
+    let found = describe(ec2, image, look).await?.map(Arc::unwrap_or_clone);
     if let Some(found) = found.as_ref().filter(|found| found.state != "available") {
         // DisableImage has removed every launch permission for good (aws.md section 1.6).
         let launch = (found.state == "disabled").then(BTreeSet::new);
@@ -58,7 +97,7 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef) -> Result<(Sight, Option<BTreeSet
     }
     let hindered = |image, reason, message: String, gone| Sight::Hindered { image, reason, message, gone };
     let (id, region) = (&image.id, &image.region);
-    match ec2.launch_permissions(id).await {
+    match ec2.launch_permissions(id, urgency).await {
         Ok(held) => {
             let Some(found) = found else {
                 let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");

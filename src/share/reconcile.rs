@@ -3,17 +3,24 @@
 //! The order of the steps is what makes a crash at any point harmless: the finalizer and the ownership record are stored before
 //! the first call that gives something, and the finalizer goes after the last one that takes it away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::time::Instant;
 
 use super::{
     apply::apply,
     claim::{Claim, Standing},
+    due,
     granted::Granted,
     notices,
-    observe::observe,
+    observe::{Look, describe, observe},
     observed::Sight,
     plan::{Plan, Policy, plan},
     refused::{Refused, Told},
@@ -22,13 +29,13 @@ use super::{
     writer::{WriteError, Writer},
 };
 use crate::{
-    api::{AmiShareStatus, FINALIZER, ImageRef, REQUESTED_AT, Reason, stored::Stored},
-    aws::{Aws, failure::Failure},
+    api::{AmiShareStatus, FINALIZER, ImageRef, REQUESTED_AT, Reason, Region, stored::Stored},
+    aws::{Aws, Freshness, failure::Failure},
     runtime::{
+        agenda::{Place, Urgency},
         clock::Clock,
-        entropy::Entropy,
         metrics::Metrics,
-        runner::{Failed, Next, Queue},
+        runner::{Failed, Job, Next, Queue},
     },
 };
 
@@ -38,12 +45,9 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(50);
 /// How soon what was left over goes on, when too many refusals came before it.
 const AFTER_DEFERRAL: Duration = Duration::from_secs(1);
 
-/// How often a pending image is looked at.
-const PENDING: Duration = Duration::from_secs(15);
-
-/// The bounds of the interval, as the schema has them.
-const SHORTEST: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_hours(24);
+/// How old a description of an image may be when something that was asked for is done. Work can wait that long for its turn; if
+/// the image has changed since, AWS refuses the change.
+const OLDEST: Duration = Duration::from_mins(5);
 
 /// Reconciles images.
 pub struct Reconciler {
@@ -67,8 +71,8 @@ pub struct Reconciler {
     pub refused_retry: Duration,
     /// Of which objects it has been told that nothing can be stored for them.
     pub told: Told,
-    /// What spreads checks.
-    pub entropy: Entropy,
+    /// The images that this process has worked on.
+    pub seen: Mutex<HashSet<ImageRef>>,
 }
 
 /// How an object came out of a reconcile, the gravest last.
@@ -129,31 +133,30 @@ impl From<&Failure> for Failed {
 }
 
 impl Reconciler {
-    /// Does one piece of work.
-    ///
-    /// # Errors
-    /// When it is to be tried again soon.
-    pub async fn work(self: Arc<Self>, work: Work) -> Result<Next, Failed> {
-        match work {
-            Work::Image(image) => self.image(&image).await,
-            Work::Object(key) => self.object_without_image(&key).await,
-        }
-    }
-
-    async fn image(&self, image: &ImageRef) -> Result<Next, Failed> {
+    async fn image(&self, image: &ImageRef, asked: Instant) -> Result<Next, Failed> {
         let now = self.clock.now();
         let objects = self.shares.concerning(image);
-        let mut claimants: Vec<Claimant> = objects
-            .iter()
-            .filter_map(|object| Some(Claimant { claim: Claim::on(image, object, now)?, object: Arc::clone(object) }))
-            .collect();
+        let mut claimants = claimants(image, &objects, now);
         if claimants.is_empty() {
             self.refused.forget(image);
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
             return Ok(Next::Rest);
         }
         // Whatever comes of this reconcile: a share ends on time.
-        for left in time_left(&claimants, now) {
+        for left in due::time_left(&claimants, now) {
             self.queue.ask(Work::Image(image.clone()), left);
+        }
+        let settled = due::is_settled(&claimants);
+        let is_new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
+        if is_new
+            && settled
+            && let Some(interval) = due::interval(&claimants)
+        {
+            // The process has just started, and another one has done everything there was to do.
+            for claimant in &claimants {
+                self.count_conditions(claimant, &claimant.object.status());
+            }
+            return Ok(Next::After(due::until_due(image, interval, now)));
         }
         if !claimants.iter().any(|c| c.claim.needs_aws()) {
             for claimant in &claimants {
@@ -163,13 +166,31 @@ impl Reconciler {
         }
 
         let ec2 = self.aws.ec2(&image.region);
-        let mut before = match observe(&ec2, image, &claims(&claimants), self.policy).await {
-            Ok(observed) => observed,
-            Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
-        };
-        before.listed_elsewhere = self.shares.listed_elsewhere(image, before.snapshots.keys(), now);
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
-        let mut plan = plan(&claims(&claimants), &before, &recalled, self.policy);
+        let mut look = Look {
+            urgency: due::urgency(&claimants),
+            freshness: freshness(&claimants, settled, asked),
+            others: self.shares.clone(),
+        };
+        let (before, mut plan) = loop {
+            let mut before = match observe(&ec2, image, &claims(&claimants), self.policy, &look).await {
+                Ok(observed) => observed,
+                Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
+            };
+            before.listed_elsewhere = self.shares.listed_elsewhere(image, before.snapshots.keys(), now);
+            let plan = plan(&claims(&claimants), &before, &recalled, self.policy);
+            let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
+            if confirms || matches!(look.freshness, Freshness::Since(_)) {
+                break (before, plan);
+            }
+            // An old description may confirm that nothing is to be done. Nothing is done by it.
+            look.freshness = Freshness::Since(Instant::now());
+            match describe(&ec2, image, &look).await {
+                Ok(now) if now.as_deref() == before.sight.image() => break (before, plan),
+                Ok(_) => {}
+                Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
+            }
+        };
         if !plan.changes.is_empty() && !self.writer.is_newest(image, &objects).await? {
             let message = "an object has changed meanwhile".into();
             return Err(Failed { reason: "Conflict", message, retry: Some(AFTER_CONFLICT) });
@@ -201,9 +222,9 @@ impl Reconciler {
             return Ok(Next::Soon(AFTER_DEFERRAL));
         }
         let retry_refused = retry_refused
-            .map(|at| at.saturating_duration_since(tokio::time::Instant::now()))
+            .map(|at| at.saturating_duration_since(Instant::now()))
             .or((!outcome.refused.is_empty()).then_some(self.refused_retry));
-        Ok(match next(&claimants, &after.sight, retry_refused, self.entropy.unit()) {
+        Ok(match due::next(image, &claimants, &after.sight, retry_refused, self.clock.now()) {
             Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
             next => next,
         })
@@ -280,34 +301,41 @@ fn claims(claimants: &[Claimant]) -> Vec<Claim> {
     claimants.iter().map(|c| c.claim.clone()).collect()
 }
 
-/// The claimants that are acted on at intervals.
-fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &crate::api::AmiShare> {
-    let acts = |c: &&Claimant| c.claim.standing.writes() || c.claim.standing == Standing::Observing;
-    claimants.iter().filter(acts).filter_map(|c| c.object.share())
+fn claimants(image: &ImageRef, objects: &[Arc<Stored>], now: Timestamp) -> Vec<Claimant> {
+    let claimant = |object: &Arc<Stored>| {
+        Claim::on(image, object, now).map(|claim| Claimant { claim, object: Arc::clone(object) })
+    };
+    objects.iter().filter_map(claimant).collect()
 }
 
-/// How long it is until each share that has an end ends.
-fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator<Item = Duration> {
-    acting(claimants)
-        .filter_map(|share| share.spec.expires_at.as_ref())
-        .filter_map(move |end| Duration::try_from(end.0.duration_since(now)).ok())
-        .filter(|left| !left.is_zero())
-}
-
-/// When to look at an image again after everything was done that could be.
-fn next(claimants: &[Claimant], sight: &Sight, retry_refused: Option<Duration>, chance: f64) -> Next {
-    // Up to a tenth is taken off, so that what was created together is not checked together for ever. The schema bounds the
-    // interval; an object that got past it must not make us spin.
-    let jitter = 1.0 - chance / 10.0;
-    let intervals =
-        acting(claimants).map(|share| share.spec.interval.as_duration().clamp(SHORTEST, LONGEST).mul_f64(jitter));
-    let Some(after) = intervals.chain(retry_refused).min() else { return Next::Rest };
-    match sight {
-        Sight::Hindered { reason: Reason::ImagePending, .. } => Next::Soon(after.min(PENDING)),
-        Sight::Hindered { .. } => Next::Stalled(after),
-        Sight::Shareable(_) => Next::After(after),
+/// How old the description of an image may be. A check that comes due by itself only looks for drift, most of which permissions show,
+/// and those are always read; it may be up to an interval old, as if the image had been described at the check before. Otherwise
+/// it must be from after the work was asked for: whoever asks wants to know what is now.
+fn freshness(claimants: &[Claimant], settled: bool, asked: Instant) -> Freshness {
+    match due::interval(claimants).filter(|_| settled) {
+        // Intervals are up to a tenth longer than they say.
+        Some(interval) => Freshness::NotOlderThan(interval.mul_f64(1.2)),
+        None => Freshness::Since(Instant::now().checked_sub(OLDEST).map_or(asked, |oldest| asked.max(oldest))),
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl Job for Reconciler {
+    type Key = Work;
+    /// The Region: AWS's Regions fail, and throttle, apart from each other. Objects that concern no image need no Region.
+    type Lane = Option<Region>;
+
+    fn place(&self, work: &Work) -> Place<Option<Region>> {
+        let Work::Image(image) = work else { return Place { lane: None, urgency: Urgency::Give } };
+        let urgency = || due::urgency(&claimants(image, &self.shares.concerning(image), self.clock.now()));
+        // A bug that strikes here must not end the runner; if it strikes in the work itself too, the work's fence reports it.
+        let urgency = std::panic::catch_unwind(AssertUnwindSafe(urgency)).unwrap_or(Urgency::Give);
+        Place { lane: Some(image.region.clone()), urgency }
+    }
+
+    async fn work(self: Arc<Self>, work: Work, asked: Instant) -> Result<Next, Failed> {
+        match work {
+            Work::Image(image) => self.image(&image, asked).await,
+            Work::Object(key) => self.object_without_image(&key).await,
+        }
+    }
+}

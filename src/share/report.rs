@@ -182,17 +182,22 @@ impl Reconciler {
         if new != *old {
             self.writer.status(object, &new).await?;
         }
-        // Only now: the series of an object that is no more are forgotten once, and one of the two comes last.
-        let ObjectKey { namespace, name } = &claimant.claim.key;
-        let conditions = new.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str()));
-        self.metrics.conditions("AmiShare", (namespace, name), conditions, claimant.suspended());
-        if self.shares.get(&claimant.claim.key).is_none() {
-            self.metrics.forget("AmiShare", (namespace, name));
-        }
+        self.count_conditions(claimant, &new);
         if let Some(notice) = notices::of_summary(old, &new) {
             self.writer.tell(object, &notice).await;
         }
         Ok(())
+    }
+
+    /// Counts the conditions of an object once they are stored.
+    pub(super) fn count_conditions(&self, claimant: &Claimant, status: &AmiShareStatus) {
+        let ObjectKey { namespace, name } = &claimant.claim.key;
+        let conditions = status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str()));
+        self.metrics.conditions("AmiShare", (namespace, name), conditions, claimant.suspended());
+        // The series of an object that is no more are forgotten once, and one of the two comes last.
+        if self.shares.get(&claimant.claim.key).is_none() {
+            self.metrics.forget("AmiShare", (namespace, name));
+        }
     }
 
     /// Sees to an object that concerns no image: one that cannot be read, or that names none.

@@ -13,7 +13,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::claim::{Claim, ObjectKey, has_part, images, snapshots};
-use crate::api::{FINALIZER, ImageRef, ON_DELETE, Principal, REQUESTED_AT, Region, SnapshotId, stored::Stored};
+use crate::api::{
+    FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, REQUESTED_AT, Region, SnapshotId, stored::Stored,
+};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +132,12 @@ impl Shares {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let keys = inner.by_image.get(image).into_iter().flatten();
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
+    }
+
+    /// Every image of a Region that an object concerns, in no order.
+    pub fn images_in(&self, region: &Region) -> Vec<ImageId> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.by_image.keys().filter(|image| image.region == *region).map(|image| image.id.clone()).collect()
     }
 
     /// Every object that may say something about a snapshot, in the order of their names.

@@ -1,6 +1,9 @@
 //! How many calls the operator makes: so many for each image, none for each account, and no write without a reason.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use amishare::api::AmiShare;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,8 +22,11 @@ fn account(number: usize) -> String {
     format!("1000{number:08}")
 }
 
+/// An interval at which no check comes due while a test counts.
+const NEVER: &str = "24h";
+
 /// A world with this many images, each of which one AmiShare shares with this many accounts, and no operator yet.
-async fn world(images: usize, accounts: usize) -> World {
+async fn world(images: usize, accounts: usize, interval: &str) -> World {
     let mut scenario = format!("accounts: [{{id: \"{OWNER}\"}}]\nimages:\n");
     for number in 0..images {
         let id = image(number);
@@ -33,9 +39,9 @@ async fn world(images: usize, accounts: usize) -> World {
         .map(|number| {
             let object: AmiShare = serde_json::from_value(serde_json::json!({
                 "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiShare", "metadata": {"name": format!("share-{number}")},
-                // No check comes due while a test counts.
                 "spec": {
-                    "region": REGION, "image": {"id": image(number)}, "shareWith": {"accountIds": accounts}, "interval": "24h"
+                    "region": REGION, "image": {"id": image(number)}, "shareWith": {"accountIds": accounts},
+                    "interval": interval
                 },
             }))
             .unwrap();
@@ -93,7 +99,7 @@ fn calls(describe: usize, attributes: usize, modify: usize) -> BTreeMap<String, 
 }
 
 async fn twenty_images_need_the_same_calls_for(accounts: usize) {
-    let mut world = world(20, accounts).await;
+    let mut world = world(20, accounts, NEVER).await;
     assert_eq!(calls_of_a_start(&mut world, 20).await, calls(1, 20, 20), "to converge");
     for number in 0..20 {
         assert_eq!(world.launch_permissions(&image(number)).len(), accounts);
@@ -101,7 +107,7 @@ async fn twenty_images_need_the_same_calls_for(accounts: usize) {
 
     let (writes, stored) = (counts(&world, "amishare_kube_requests"), versions(&world).await);
     assert!(writes.values().sum::<usize>() >= 40, "a finalizer and a status for each: {writes:?}");
-    assert_eq!(calls_of_a_start(&mut world, 20).await, calls(1, 20, 0), "to find that nothing is to be done");
+    assert_eq!(calls_of_a_start(&mut world, 20).await, calls(0, 0, 0), "a restart asks for nothing before it is due");
     assert_eq!(counts(&world, "amishare_kube_requests"), writes, "nothing is written to Kubernetes");
     assert_eq!(versions(&world).await, stored);
 
@@ -115,7 +121,13 @@ async fn twenty_images_need_the_same_calls_for(accounts: usize) {
         let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
         world.rogue(OWNER, "ModifyImageAttribute", &parameters);
     }
-    assert_eq!(calls_of_a_start(&mut world, 20).await, calls(1, 20, 3), "to put three right");
+    world.aws.clear_calls();
+    for number in 0..20 {
+        world.check_now(&format!("share-{number}")).await;
+    }
+    let mut made = world.calls_by_action();
+    assert!(made.remove("DescribeImages").is_some_and(|count| count <= 20), "one at a time, each is asked for anew");
+    assert_eq!(made, calls(0, 20, 3), "to put three right");
     for number in 0..20 {
         let held = world.launch_permissions(&image(number));
         assert!(held.len() == accounts && held.contains(&listed) && !held.contains(stranger), "{number}: {held:?}");
@@ -134,7 +146,28 @@ async fn the_number_of_accounts_changes_no_number_of_calls() {
 
 #[tokio::test]
 async fn two_hundred_images_are_asked_for_in_one_call() {
-    let mut world = world(250, 1).await;
+    let mut world = world(250, 1, NEVER).await;
     assert_eq!(calls_of_a_start(&mut world, 250).await, calls(2, 250, 250));
-    assert_eq!(calls_of_a_start(&mut world, 250).await, calls(2, 250, 0));
+}
+
+#[tokio::test]
+async fn checks_that_find_nothing_share_one_question_are_spread_over_the_interval_and_write_nothing() {
+    let mut world = world(40, 3, "10s").await;
+    calls_of_a_start(&mut world, 40).await;
+    let (writes, stored) = (counts(&world, "amishare_kube_requests"), versions(&world).await);
+    world.aws.clear_calls();
+    let looks = eventually("every image has been checked", || async {
+        let looks: Vec<_> = world.aws.calls().into_iter().filter(|c| c.action == "DescribeImageAttribute").collect();
+        let images: BTreeSet<_> = looks.iter().map(|call| call.params["ImageId"].clone()).collect();
+        if images.len() == 40 { Ok(looks) } else { Err(format!("{} of 40", images.len())) }
+    })
+    .await;
+    let made = world.calls_by_action();
+    assert!(looks.len() <= 80 && made.get("DescribeImages").copied().unwrap_or_default() <= 2, "{made:?}");
+    assert_eq!(made.get("ModifyImageAttribute"), None);
+    let mut seconds = BTreeMap::<i64, usize>::new();
+    looks.iter().for_each(|call| *seconds.entry(call.time.as_second()).or_default() += 1);
+    assert!(seconds.values().all(|count| *count <= 20), "{seconds:?}");
+    assert_eq!(counts(&world, "amishare_kube_requests"), writes, "nothing is written to Kubernetes");
+    assert_eq!(versions(&world).await, stored);
 }

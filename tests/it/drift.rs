@@ -210,7 +210,7 @@ async fn a_restart_of_the_operator_changes_nothing_in_aws_and_nothing_in_kuberne
 #[tokio::test]
 async fn drift_that_came_while_the_operator_was_away_is_put_right_when_it_is_back() {
     let mut world = World::start(Setup::default()).await;
-    world.create("base", json!({"shareWith": {"accountIds": [A]}})).await;
+    world.create("base", json!({"interval": "10s", "shareWith": {"accountIds": [A]}})).await;
     world.wait_ready("base", "True", "Synced").await;
     world.stop_operator().await;
     world.stranger_gives(&[STRANGER]);

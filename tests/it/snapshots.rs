@@ -48,6 +48,7 @@ async fn an_operator_with_the_credentials_of_another_account_forgets_nothing_of_
     let granted = world.status("base").await.granted;
     world.stop_operator().await;
     world.start_operator_as("123412341234").await;
+    world.check_now("base").await;
     world.wait_ready("base", "False", "NotOwner").await;
     assert_eq!(world.status("base").await.granted, granted);
     world.stop_operator().await;

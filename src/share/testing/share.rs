@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 
 use amishare::{
     api::{
-        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ImageRef, Interval, ON_DELETE, Principal,
+        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, ImageRef, Interval,
+        ON_DELETE, Principal, Reason,
         ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, ShareMode, ShareWith},
         conditions::whole_seconds,
         stored::{Content, Stored, Unreadable},
     },
     share::granted::Granted,
 };
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::SignedDuration,
+};
 
 use super::{image, key, now};
 
@@ -147,6 +151,40 @@ impl Build {
     pub fn gave(self, numbers: impl IntoIterator<Item = u64>) -> Self {
         let launch = super::accounts(numbers);
         self.granted_on(&image(1), &Granted { launch, ..Granted::default() })
+    }
+
+    /// Holds our finalizer.
+    pub fn held(mut self) -> Self {
+        self.share.metadata.finalizers = Some(vec![FINALIZER.into()]);
+        self
+    }
+
+    pub fn generation(mut self, generation: i64) -> Self {
+        self.share.metadata.generation = Some(generation);
+        self
+    }
+
+    pub fn annotated(mut self, name: &str, value: &str) -> Self {
+        self.share.metadata.annotations.get_or_insert_default().insert(name.into(), value.into());
+        self
+    }
+
+    /// Says that generation 1 is `Ready`, or not, for this reason.
+    pub fn reports(mut self, reason: Reason) -> Self {
+        let status = self.share.status.get_or_insert_default();
+        status.observed_generation = Some(1);
+        status.conditions = [ConditionType::Ready, ConditionType::LaunchPermissionsSynced]
+            .into_iter()
+            .map(|kind| Condition {
+                type_: kind.as_str().into(),
+                status: if reason == Reason::Synced { "True" } else { "False" }.into(),
+                reason: reason.as_str().into(),
+                message: String::new(),
+                last_transition_time: Time(now()),
+                observed_generation: Some(1),
+            })
+            .collect();
+        self
     }
 
     /// Cannot be read as an AmiShare of this version.

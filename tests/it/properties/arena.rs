@@ -9,8 +9,15 @@ use std::{
 use amishare::{
     api::{ImageRef, Principal},
     aws::{Aws, Ec2},
-    runtime::metrics::Metrics,
-    share::{apply::apply, claim::Claim, observe::observe, observed::Target, outcome::Outcome, plan::Plan},
+    runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
+    share::{
+        apply::apply,
+        claim::Claim,
+        observe::{Look, observe},
+        observed::Target,
+        outcome::Outcome,
+        plan::Plan,
+    },
     simulator::{
         EncryptionScenario, Fault, FaultKind, ImagePublicAccess, ImageScenario, ImageState, ProductCode,
         PublicAccessScenario, Quotas, Scenario, Simulator, SnapshotPublicAccess, SnapshotScenario,
@@ -57,7 +64,9 @@ impl Arena {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .sleep_impl(aws_sdk_ec2::config::SharedAsyncSleep::new(Sleep))
             .build();
-        let ec2 = Aws::new(&sdk, Arc::new(Metrics::new())).ec2(&REGION.parse().unwrap());
+        // Thousands of cases in a few seconds of real time.
+        let aws = Aws::new(&sdk, 1e5, Entropy::from_seed(0), Arc::new(Metrics::new()));
+        let ec2 = aws.ec2(&REGION.parse().unwrap());
         Self { cluster: world.cluster.clone(), simulator, ec2 }
     }
 
@@ -70,7 +79,8 @@ impl Arena {
             }
             return None;
         }
-        let mut before = observe(&self.ec2, image, &claims, self.cluster.policy).await.unwrap();
+        let mut before =
+            observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
         before.listed_elsewhere = self.cluster.listed_elsewhere(image, &before);
         let plan = self.cluster.plan(image, &claims, &before);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
@@ -83,7 +93,8 @@ impl Arena {
     pub async fn reconcile_until_killed(&mut self, image: &ImageRef, calls: u32) {
         let claims = self.cluster.claims(image);
         if claims.iter().any(Claim::needs_aws) {
-            let mut before = observe(&self.ec2, image, &claims, self.cluster.policy).await.unwrap();
+            let mut before =
+                observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
             before.listed_elsewhere = self.cluster.listed_elsewhere(image, &before);
             let plan = self.cluster.plan(image, &claims, &before);
             self.cluster.secure(image, &claims, &plan, usize::MAX);

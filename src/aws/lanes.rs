@@ -1,0 +1,266 @@
+//! Request lanes: one for every API of EC2 in an account and a Region, as AWS has a bucket for each.
+//!
+//! A call waits in its lane until our idea of AWS's bucket has a token for it, so that AWS does not have to refuse. Who takes access
+//! away goes before who gives it, and both before checks. A lane that AWS refuses all the same, because others in the account
+//! make calls too, slows down and recovers; no other lane notices.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::bucket::{Bucket, Rate};
+use crate::{
+    api::Region,
+    runtime::{agenda::Urgency, metrics::Metrics},
+};
+
+/// How many calls of one lane may be under way at once: enough to spend the tokens of a lane whose answers take a second, and
+/// few enough that an endpoint that answers nobody does not collect connections.
+const UNDER_WAY: usize = 32;
+
+/// The lanes of one account in one Region.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    region: Region,
+    factor: f64,
+    by_operation: Mutex<HashMap<&'static str, Arc<Lane>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Lanes {
+    /// Lanes for an account whose limits AWS has raised `factor` times.
+    pub(super) fn new(region: Region, factor: f64, metrics: Arc<Metrics>) -> Self {
+        Self { region, factor, by_operation: Mutex::default(), metrics }
+    }
+
+    /// Waits for the turn of a call.
+    pub(super) async fn enter(&self, operation: &'static str, urgency: Urgency) -> Turn {
+        let lane = {
+            let mut lanes = self.by_operation.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lanes.entry(operation).or_insert_with(|| {
+                let rate = Rate::documented(operation).times(self.factor);
+                Lane::new(operation, self.region.clone(), rate, Arc::clone(&self.metrics))
+            }))
+        };
+        lane.enter(urgency).await
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    operation: &'static str,
+    region: Region,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    /// The lane itself, for the turns that it hands out.
+    this: Weak<Lane>,
+}
+
+#[derive(Debug)]
+struct State {
+    bucket: Bucket,
+    under_way: usize,
+    waiting: BTreeMap<(Urgency, u64), oneshot::Sender<Turn>>,
+    /// Whether somebody wakes the lane when its bucket has a token again.
+    watched: bool,
+    next: u64,
+}
+
+/// A call's turn. Dropped, the next one may come.
+#[derive(Debug)]
+pub(super) struct Turn {
+    lane: Arc<Lane>,
+    since: Instant,
+}
+
+impl Turn {
+    /// AWS has answered the call with too many requests.
+    pub(super) fn refused(&self) {
+        let mut state = self.lane.state();
+        state.bucket.refused(self.since, Instant::now());
+        self.lane.measure(&state);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.lane.state().under_way -= 1;
+        self.lane.go_on();
+    }
+}
+
+impl Lane {
+    fn new(operation: &'static str, region: Region, rate: Rate, metrics: Arc<Metrics>) -> Arc<Self> {
+        let state = State {
+            bucket: Bucket::new(rate, Instant::now()),
+            under_way: 0,
+            waiting: BTreeMap::new(),
+            watched: false,
+            next: 0,
+        };
+        Arc::new_cyclic(|this| Self { operation, region, metrics, state: Mutex::new(state), this: this.clone() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn enter(&self, urgency: Urgency) -> Turn {
+        let asked = Instant::now();
+        let turn = {
+            let mut state = self.state();
+            let (sender, turn) = oneshot::channel();
+            state.next += 1;
+            let place = (urgency, state.next);
+            state.waiting.insert(place, sender);
+            turn
+        };
+        self.go_on();
+        match turn.await {
+            Ok(turn) => {
+                self.metrics.lane_wait(self.operation, &self.region, asked.elapsed());
+                turn
+            }
+            // The lane lives as long as this call of it, and forgets nobody who waits.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Gives as many turns as there are tokens for.
+    fn go_on(&self) {
+        // Turns that nobody waits for any more. To drop one is to come here again, so not while the lane is locked.
+        let mut unwanted = Vec::new();
+        let mut state = self.state();
+        while state.under_way < UNDER_WAY
+            && let Some(first) = state.waiting.first_entry()
+        {
+            if first.get().is_closed() {
+                first.remove();
+                continue;
+            }
+            let now = Instant::now();
+            match state.bucket.take(now) {
+                Ok(()) => {
+                    let (Some((_, waiting)), Some(lane)) = (state.waiting.pop_first(), self.this.upgrade()) else {
+                        break;
+                    };
+                    state.under_way += 1;
+                    if let Err(turn) = waiting.send(Turn { lane, since: now }) {
+                        unwanted.push(turn);
+                    }
+                }
+                Err(at) => {
+                    if !state.watched
+                        && let Some(lane) = self.this.upgrade()
+                    {
+                        state.watched = true;
+                        tokio::spawn(async move {
+                            tokio::time::sleep_until(at).await;
+                            lane.state().watched = false;
+                            lane.go_on();
+                        });
+                    }
+                    break;
+                }
+            }
+        }
+        self.measure(&state);
+        drop(state);
+    }
+
+    fn measure(&self, state: &State) {
+        let State { bucket, waiting, .. } = state;
+        self.metrics.lane(self.operation, &self.region, bucket.tokens(), bucket.per_second(), waiting.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    fn lanes() -> Arc<Lanes> {
+        Arc::new(Lanes::new("us-east-1".parse().unwrap(), 1.0, Arc::new(Metrics::new())))
+    }
+
+    /// Makes so many calls that take no time, and returns how long all of it took.
+    async fn calls(lanes: &Lanes, operation: &'static str, count: usize) -> Duration {
+        let started = Instant::now();
+        join_all((0..count).map(|_| lanes.enter(operation, Urgency::Check))).await;
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_checks_take_what_the_bucket_takes_and_nothing_more() {
+        let lanes = lanes();
+        let started = Instant::now();
+        join_all((0..1000).map(|_| async { drop(lanes.enter("DescribeImageAttribute", Urgency::Check).await) })).await;
+        let seconds = started.elapsed().as_secs_f64();
+        assert!((45.0..45.5).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_api_has_a_lane_of_its_own() {
+        let lanes = lanes();
+        for _ in 0..96 {
+            drop(lanes.enter("DescribeImages", Urgency::Check).await);
+        }
+        let started = Instant::now();
+        drop(lanes.enter("DescribeImageAttribute", Urgency::Check).await);
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        drop(lanes.enter("DescribeImages", Urgency::Check).await);
+        assert!(started.elapsed() >= Duration::from_millis(49));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_nobody_waits_for_any_more_is_the_next_ones() {
+        let lanes = lanes();
+        let turns = join_all((0..UNDER_WAY).map(|_| lanes.enter("DescribeImages", Urgency::Check))).await;
+        let gives_up = tokio::time::timeout(Duration::from_secs(1), lanes.enter("DescribeImages", Urgency::Take));
+        assert!(gives_up.await.is_err(), "as many as may be are under way");
+        let waits = lanes.enter("DescribeImages", Urgency::Check);
+        drop(turns);
+        tokio::time::timeout(Duration::from_secs(1), waits).await.unwrap();
+        // All turns have been given back, and none twice.
+        assert!(calls(&lanes, "DescribeImages", UNDER_WAY).await < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_access_away_goes_first_then_who_gives_it_then_checks() {
+        let lanes = lanes();
+        for _ in 0..99 {
+            drop(lanes.enter("ModifyImageAttribute", Urgency::Give).await);
+        }
+        let order = Mutex::new(Vec::new());
+        let urgencies = [Urgency::Check, Urgency::Give, Urgency::Take, Urgency::Give, Urgency::Take];
+        join_all(urgencies.into_iter().enumerate().map(|(number, urgency)| {
+            let (lanes, order) = (&lanes, &order);
+            async move {
+                let turn = lanes.enter("ModifyImageAttribute", urgency).await;
+                order.lock().unwrap().push(number);
+                drop(turn);
+            }
+        }))
+        .await;
+        assert_eq!(*order.lock().unwrap(), [2, 4, 1, 3, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_lane_slows_down_and_the_others_do_not() {
+        let lanes = lanes();
+        lanes.enter("ModifyImageAttribute", Urgency::Give).await.refused();
+        let started = Instant::now();
+        drop(lanes.enter("ModifyImageAttribute", Urgency::Give).await);
+        let waited = started.elapsed();
+        assert!(waited > Duration::from_millis(350) && waited < Duration::from_millis(450), "{waited:?}");
+        let started = Instant::now();
+        drop(lanes.enter("ModifySnapshotAttribute", Urgency::Give).await);
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+}

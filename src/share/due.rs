@@ -1,0 +1,121 @@
+//! When an image is due, and how urgent it is.
+//!
+//! Pure: `now` is an argument. Nothing here is random, and nothing is remembered: each image has its own moment in every interval, so
+//! that checks are spread evenly, and a restart of the operator changes nothing of when they are due.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{claim::Standing, observed::Sight, reconcile::Claimant};
+use crate::{
+    api::{AmiShare, ConditionType, ImageRef, REQUESTED_AT, Reason, conditions::find},
+    runtime::{agenda::Urgency, runner::Next},
+};
+use kube::ResourceExt;
+
+/// How often a pending image is looked at.
+const PENDING: Duration = Duration::from_secs(15);
+
+/// The bounds of the interval, as the schema has them. An object that got past it must not make us spin.
+const SHORTEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// The claimants that are acted on at intervals.
+fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &AmiShare> {
+    let acts = |c: &&Claimant| c.claim.standing.writes() || c.claim.standing == Standing::Observing;
+    claimants.iter().filter(acts).filter_map(|c| c.object.share())
+}
+
+/// How long it is until each share that has an end ends.
+pub(super) fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator<Item = Duration> {
+    acting(claimants)
+        .filter_map(|share| share.spec.expires_at.as_ref())
+        .filter_map(move |end| Duration::try_from(end.0.duration_since(now)).ok())
+        .filter(|left| !left.is_zero())
+}
+
+/// How often an image is checked: as often as the claimant wants that wants it most often. None if nobody wants it checked.
+pub(super) fn interval(claimants: &[Claimant]) -> Option<Duration> {
+    acting(claimants).map(|share| share.spec.interval.as_duration().clamp(SHORTEST, LONGEST)).min()
+}
+
+/// How long it is until an image is due by its interval.
+///
+/// Its moment in the interval follows from its name and the time of day alone. If that is near, the next one is meant: what has
+/// just been seen to is not checked again at once. So it is at most 1.1 intervals.
+pub(super) fn until_due(image: &ImageRef, interval: Duration, now: Timestamp) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    image.hash(&mut hasher);
+    let length = i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX).max(1);
+    let gone = (now.as_nanosecond() + i128::from(hasher.finish())).rem_euclid(length);
+    // Both are at most a day.
+    let left = Duration::from_nanos(u64::try_from(length - gone).unwrap_or_default());
+    if left < interval / 10 { left + interval } else { left }
+}
+
+/// When to look at an image again after everything was done that could be.
+pub(super) fn next(
+    image: &ImageRef,
+    claimants: &[Claimant],
+    sight: &Sight,
+    retry_refused: Option<Duration>,
+    now: Timestamp,
+) -> Next {
+    let by_interval = interval(claimants).map(|interval| until_due(image, interval, now));
+    let Some(after) = by_interval.into_iter().chain(retry_refused).min() else { return Next::Rest };
+    match sight {
+        Sight::Hindered { reason: Reason::ImagePending, .. } => Next::Soon(after.min(PENDING)),
+        Sight::Hindered { .. } => Next::Stalled(after),
+        Sight::Shareable(_) => Next::After(after),
+    }
+}
+
+/// Whether everything that the claimants want has been done and reported, so that only drift can have changed anything.
+pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
+    claimants.iter().all(|claimant| {
+        let Claimant { object, claim } = claimant;
+        match claim.standing {
+            Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
+            // They are told what they have to be told without a look at AWS.
+            Standing::Suspended | Standing::Unreadable => return true,
+            Standing::Authoritative | Standing::Additive | Standing::Observing => {}
+        }
+        let Some(status) = object.known_status() else { return false };
+        let generation = object.metadata.generation;
+        let asked = object.annotations().get(REQUESTED_AT);
+        let ready = find(&status.conditions, ConditionType::Ready);
+        let well = ready.is_some_and(|ready| {
+            ready.observed_generation == generation
+                && (ready.status == "True" || (claim.expired && ready.reason == Reason::Expired.as_str()))
+        });
+        let over = claim.expired == find(&status.conditions, ConditionType::Expired).is_some();
+        let held = !claim.standing.writes() || claim.granted.is_empty() || claimant.is_held();
+        status.observed_generation == generation
+            && status.last_handled_reconcile_at.as_ref() == asked
+            && well
+            && over
+            && held
+            && !claim.unfinished
+    })
+}
+
+/// How urgent the work on an image is.
+pub(super) fn urgency(claimants: &[Claimant]) -> Urgency {
+    let takes = claimants.iter().any(|Claimant { claim, .. }| {
+        claim.standing.takes_back() && !claim.granted.is_empty() && !claim.granted.launch.is_subset(&claim.lists)
+    });
+    if takes {
+        Urgency::Take
+    } else if is_settled(claimants) {
+        Urgency::Check
+    } else {
+        Urgency::Give
+    }
+}
+
+#[cfg(test)]
+mod tests;
