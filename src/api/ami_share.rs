@@ -192,8 +192,8 @@ pub struct AmiShareSpec {
         .message("expiresAt must be before 9999-12-30: leave it out for a share that does not end"))]
     pub expires_at: Option<Time>,
 
-    /// How often AWS is compared with the spec, such as 10m or 1h30m: between 10s and 24h. Up to a tenth is taken off at
-    /// random, so that many shares do not check at once.
+    /// How often AWS is compared with the spec, such as 10m or 1h30m: between 10s and 24h. Each image has its own moment in
+    /// every interval, so that many are not checked at once.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}(s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('24h'))")
         .message("interval must be between 10s and 24h, such as 10m or 1h30m"))]

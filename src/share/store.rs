@@ -108,9 +108,13 @@ impl Shares {
         }
     }
 
-    /// Takes in a version that somebody else wrote, and that the watch has not told of yet.
-    pub fn read(&self, object: Stored) {
+    /// Takes in a version that somebody else wrote, and that the watch has not told of yet. `watch` is the one that is to tell
+    /// of it, where that is known: an object that is gone before its watch has told of it is missed in the watch's next list.
+    pub fn read(&self, object: Stored, watch: Option<usize>) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = watch {
+            inner.source.insert(ObjectKey::of(&object), watch);
+        }
         let mut owed = std::mem::take(&mut inner.owed);
         inner.put(object, &mut owed);
         inner.owed = owed;
@@ -314,10 +318,19 @@ mod tests {
     fn what_was_read_before_the_watch_told_of_it_still_asks_for_work() {
         let shares = Shares::default();
         shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.read(share("a", TWO, 2, 2));
+        shares.read(share("a", TWO, 2, 2), None);
         let effect = shares.take_in(0, Event::Apply(share("a", TWO, 2, 2)));
         assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
         assert_eq!(shares.take_in(0, Event::Apply(share("a", TWO, 2, 2))), Effect::default());
+    }
+
+    #[test]
+    fn an_object_that_no_watch_has_told_of_is_missed_when_it_is_not_in_the_next_list() {
+        let shares = Shares::default();
+        shares.read(share("a", ONE, 1, 1), Some(0));
+        shares.take_in(0, Event::Init);
+        assert_eq!(shares.take_in(0, Event::InitDone).gone.len(), 1);
+        assert!(shares.concerning(&image(ONE)).is_empty());
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Writer {
     pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>]) -> Result<bool, WriteError> {
         let fields = format!("spec.image.id={},spec.region={}", image.id, image.region);
         let mut newest = Vec::new();
-        for scope in &self.scopes {
+        for (watch, scope) in self.scopes.iter().enumerate() {
             let api: Api<Stored> = match scope {
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
                 None => Api::all(self.client.clone()),
@@ -190,13 +190,16 @@ impl Writer {
                 message,
             };
             match tokio::time::timeout(DEADLINE, list).await {
-                Ok(Ok(list)) => newest.extend(list.items.into_iter().filter(|object| images(object).contains(image))),
+                Ok(Ok(list)) => {
+                    let concerned = list.items.into_iter().filter(|object| images(object).contains(image));
+                    newest.extend(concerned.map(|object| (watch, object)));
+                }
                 Ok(Err(error)) => return Err(refused(error.to_string())),
                 Err(_) => return Err(refused(format!("no answer within {} s", DEADLINE.as_secs()))),
             }
         }
         let mut is_newest = true;
-        for object in &newest {
+        for (watch, object) in &newest {
             let key = ObjectKey::of(object);
             let same = |known: &Arc<Stored>| {
                 (&known.metadata.uid, &known.metadata.resource_version)
@@ -204,10 +207,10 @@ impl Writer {
             };
             if !known.iter().find(|known| ObjectKey::of(known.as_ref()) == key).is_some_and(same) {
                 is_newest = false;
-                self.shares.read(object.clone());
+                self.shares.read(object.clone(), Some(*watch));
             }
         }
-        let listed: BTreeSet<ObjectKey> = newest.iter().map(ObjectKey::of).collect();
+        let listed: BTreeSet<ObjectKey> = newest.iter().map(|(_, object)| ObjectKey::of(object)).collect();
         for object in
             known.iter().filter(|object| names(object, image) && !listed.contains(&ObjectKey::of(object.as_ref())))
         {
@@ -222,7 +225,7 @@ impl Writer {
     async fn read_again(&self, object: &Stored) {
         let key = ObjectKey::of(object);
         match tokio::time::timeout(DEADLINE, self.api(&key).get_opt(&key.name)).await {
-            Ok(Ok(Some(newest))) => self.shares.read(newest),
+            Ok(Ok(Some(newest))) => self.shares.read(newest, None),
             Ok(Ok(None)) => self.shares.no_more(object),
             Ok(Err(error)) => tracing::debug!(share = %key, %error, "could not be read again"),
             Err(_) => tracing::debug!(share = %key, "could not be read again in time"),

@@ -166,7 +166,9 @@ async fn checks_that_find_nothing_share_one_question_are_spread_over_the_interva
     assert!(looks.len() <= 80 && made.get("DescribeImages").copied().unwrap_or_default() <= 2, "{made:?}");
     assert_eq!(made.get("ModifyImageAttribute"), None);
     let mut seconds = BTreeMap::<i64, usize>::new();
-    looks.iter().for_each(|call| *seconds.entry(call.time.as_second()).or_default() += 1);
+    for call in &looks {
+        *seconds.entry(call.time.as_second()).or_default() += 1;
+    }
     assert!(seconds.values().all(|count| *count <= 20), "{seconds:?}");
     assert_eq!(counts(&world, "amishare_kube_requests"), writes, "nothing is written to Kubernetes");
     assert_eq!(versions(&world).await, stored);
