@@ -201,7 +201,14 @@ impl Inner {
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
         let reported = |stored: &Stored| stored.known_status().is_some_and(|s| s.observed_generation.is_some());
         let lost_status = before.as_ref().is_some_and(|b| reported(b)) && !reported(&object);
-        if lost_finalizer || lost_status || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object)) {
+        // We have dropped its record on an image that it has left, and the answer to that was lost: whoever gets the answer asks
+        // for the image that it names now, which reports that something was still to be taken back.
+        let let_go = !left.is_subset(&concerned);
+        if lost_finalizer
+            || lost_status
+            || let_go
+            || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object))
+        {
             if concerned.is_empty() {
                 effect.work.insert(Work::Object(key.clone()));
             }
@@ -256,6 +263,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::stored::Content;
 
     fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
         serde_json::from_value(json!({
@@ -291,6 +299,26 @@ mod tests {
         let shares = Shares::default();
         assert!(!shares.take_in(0, Event::Apply(share("a", ONE, 1, 1))).work.is_empty());
         assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 2, 1))), Effect::default());
+    }
+
+    #[test]
+    fn a_record_dropped_in_a_write_without_an_answer_has_the_image_that_is_named_looked_at() {
+        let moved = |version: u64, granted: &[&str]| {
+            let mut object = share("a", TWO, version, 2);
+            let Content::Share(share) = &mut object.content else { panic!() };
+            let granted: Vec<_> = granted.iter().map(|id| json!({"imageId": id})).collect();
+            share.status = serde_json::from_value(json!({"observedGeneration": 2, "granted": granted})).unwrap();
+            object
+        };
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(moved(1, &[ONE, TWO])));
+        let effect = shares.take_in(0, Event::Apply(moved(2, &[TWO])));
+        assert!(effect.work.contains(&Work::Image(image(TWO))), "{effect:?}");
+
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(moved(1, &[ONE, TWO])));
+        shares.written(moved(2, &[TWO]));
+        assert_eq!(shares.take_in(0, Event::Apply(moved(2, &[TWO]))), Effect::default(), "whoever wrote it has asked");
     }
 
     #[test]
