@@ -13,6 +13,7 @@ mod deletion;
 mod drift;
 mod generated;
 mod harness;
+mod memory;
 mod modes;
 mod moto;
 mod moving;

@@ -1,0 +1,125 @@
+//! A Kubernetes API server in memory, for tests in simulated time: AmiShares and events, versions, watches, and trouble on
+//! demand.
+//!
+//! It knows what the operator uses and nothing else; what it knows it does as the real one does, which `conformance` proves by
+//! asking both. A real API server serves every test in which simulated time is not the point.
+
+pub mod answer;
+mod conformance;
+pub mod faults;
+mod fields;
+mod lists;
+mod schema;
+mod service;
+pub mod state;
+mod tests;
+pub mod trace;
+mod watches;
+
+pub use faults::{Trouble, Verb, Weather};
+pub use service::Connection;
+pub use state::Kind;
+pub use watches::End;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use amishare::runtime::clock::Clock;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use self::{
+    answer::Answer,
+    faults::Faults,
+    state::{Form, Part, Stored},
+    trace::Served,
+    watches::Control,
+};
+
+const GROUP: &str = "amishare.dev";
+const API_VERSION: &str = "amishare.dev/v1alpha1";
+const KIND: &str = "AmiShare";
+const PLURAL: &str = "amishares";
+
+/// An API server. Clones are the same one.
+#[derive(Clone)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+struct State {
+    clock: Clock,
+    stored: Stored,
+    watches: Control,
+    faults: Faults,
+    requests: u64,
+    served: Vec<Served>,
+}
+
+impl Memory {
+    /// An API server without objects, whose draws follow from `seed`.
+    pub fn new(clock: Clock, seed: u64) -> Self {
+        let state = State {
+            clock,
+            stored: Stored::new(clock),
+            watches: Control::default(),
+            faults: Faults::new(seed),
+            requests: 0,
+            served: Vec::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::Sender::new(())) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.changed.send_replace(());
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Somebody on the spot creates an AmiShare: no request, no trouble. The same holds for what follows.
+    pub fn create(&self, namespace: &str, object: Value) -> Answer {
+        self.at_once(|stored| stored.create(namespace, object))
+    }
+
+    /// Changes an AmiShare by a merge patch.
+    pub fn patch(&self, namespace: &str, name: &str, patch: &Value) -> Answer {
+        self.at_once(|stored| stored.patch(namespace, name, Part::Main, Form::Merge, "somebody", patch))
+    }
+
+    /// Changes the status of an AmiShare by a merge patch.
+    pub fn patch_status(&self, namespace: &str, name: &str, patch: &Value) -> Answer {
+        self.at_once(|stored| stored.patch(namespace, name, Part::Status, Form::Merge, "somebody", patch))
+    }
+
+    /// Deletes an AmiShare, or marks it as deleted.
+    pub fn delete(&self, namespace: &str, name: &str) -> Answer {
+        self.at_once(|stored| stored.delete(namespace, name))
+    }
+
+    fn at_once(&self, write: impl FnOnce(&mut Stored) -> Answer) -> Answer {
+        let answer = write(&mut self.state().stored);
+        self.wake();
+        answer
+    }
+
+    /// Looks at what is stored.
+    pub fn look<T>(&self, look: impl FnOnce(&Stored) -> T) -> T {
+        look(&self.state().stored)
+    }
+
+    /// The requests so far, in the order in which they were answered or lost.
+    pub fn served(&self) -> Vec<Served> {
+        self.state().served.clone()
+    }
+
+    /// The number of requests so far.
+    pub fn requests(&self) -> u64 {
+        self.state().requests
+    }
+}
