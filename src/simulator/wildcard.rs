@@ -1,5 +1,8 @@
 //! Matching with `*` and `?`, as EC2's filters do (aws.md section 1.0). Pure.
 
+/// The characters that do not stand for themselves.
+pub(super) const SPECIAL: [char; 3] = ['*', '?', '\\'];
+
 /// Whether the whole text matches: `*` stands for any characters, `?` for one, and `\` takes the special meaning of the
 /// next. Case counts.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {

@@ -29,10 +29,17 @@ impl Xml {
 
     /// `<name>…</name>`; `<name/>` when `content` writes nothing.
     pub(super) fn element(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
-        let mut inner = Self::new();
-        content(&mut inner);
-        let text = if inner.0.is_empty() { format!("<{name}/>") } else { format!("<{name}>{}</{name}>", inner.0) };
-        self.0.push_str(&text);
+        // Written in place: a listing is a quarter of a megabyte, several elements deep.
+        let before = self.0.len();
+        self.0.extend(["<", name, ">"]);
+        let inside = self.0.len();
+        content(self);
+        if self.0.len() == inside {
+            self.0.truncate(before);
+            self.0.extend(["<", name, "/>"]);
+        } else {
+            self.0.extend(["</", name, ">"]);
+        }
     }
 
     /// `<name><item>…</item>…</name>`, EC2's form of a list; `<name/>` for an empty one.

@@ -1,6 +1,8 @@
 //! Section 1.0: pages and filters.
 
-use super::harness::{Aws, FRIEND, IMAGE, KEY_IMAGE, OWNER, REGION, SOLD_IMAGE};
+use super::harness::{
+    Aws, FRIEND, IMAGE, KEY_IMAGE, KEY_SNAPSHOT, OWNER, REGION, SNAPSHOT, SOLD_IMAGE, UNKNOWN_IMAGE, UNKNOWN_SNAPSHOT,
+};
 
 /// Twelve images, in pages of five.
 #[test]
@@ -140,4 +142,38 @@ fn more_than_two_hundred_values_or_fifty_filters_are_too_many() {
     };
     assert_eq!(code(&filters(50)), None);
     assert_eq!(code(&filters(51)).as_deref(), Some("FilterLimitExceeded"));
+}
+
+#[test]
+fn a_filter_by_ids_finds_those_that_the_caller_sees_and_ignores_those_that_do_not_exist() {
+    let aws = Aws::new();
+    aws.share(IMAGE, FRIEND);
+    let filter = [
+        ("Filter.1.Name", "image-id"),
+        ("Filter.1.Value.1", KEY_IMAGE),
+        ("Filter.1.Value.2", UNKNOWN_IMAGE),
+        ("Filter.1.Value.3", IMAGE),
+    ];
+    assert_eq!(aws.images(OWNER, &filter), [IMAGE, KEY_IMAGE]);
+    assert_eq!(aws.images(FRIEND, &filter), [IMAGE]);
+    let with_wildcard = [&filter[..], &[("Filter.1.Value.4", "ami-0121*")]].concat();
+    assert_eq!(aws.images(OWNER, &with_wildcard), [SOLD_IMAGE, IMAGE, KEY_IMAGE]);
+    let with_name = [&filter[..], &[("Filter.2.Name", "name"), ("Filter.2.Value.1", "base")]].concat();
+    assert_eq!(aws.images(OWNER, &with_name), [IMAGE]);
+    let with_id = [&filter[..], &[("ImageId.1", SOLD_IMAGE)]].concat();
+    assert!(aws.images(OWNER, &with_id).is_empty());
+}
+
+#[test]
+fn a_filter_by_snapshot_ids_finds_those_that_the_caller_sees() {
+    let aws = Aws::new();
+    let filter = [
+        ("Filter.1.Name", "snapshot-id"),
+        ("Filter.1.Value.1", KEY_SNAPSHOT),
+        ("Filter.1.Value.2", UNKNOWN_SNAPSHOT),
+        ("Filter.1.Value.3", SNAPSHOT),
+    ];
+    let ids = |account| aws.ok(account, "DescribeSnapshots", &filter).all("snapshotId");
+    assert_eq!(ids(OWNER), [SNAPSHOT, KEY_SNAPSHOT]);
+    assert!(ids(FRIEND).is_empty());
 }

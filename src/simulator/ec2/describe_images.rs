@@ -1,5 +1,7 @@
 //! `DescribeImages`: which images an account sees, and how they look to it.
 
+use std::collections::BTreeSet;
+
 use super::Action;
 use super::call::Call;
 use super::filters::Filters;
@@ -73,12 +75,17 @@ fn describe_images(call: &mut Call<'_>) -> Result<Xml, ApiError> {
     let filters = Filters::read(call.params, FILTERS)?;
     let page = Page::read(call.params, selection.by_id().then_some("imageIdsSet"))?;
     let account = call.account();
-    let images: Vec<&Image> = call
-        .here()
-        .images
-        .values()
+    let all = &call.here().images;
+    // Those that are asked for by id are looked up: there may be many others. The order is that of the ids in any case.
+    let candidates: Vec<&Image> = match filters.only("image-id") {
+        _ if selection.by_id() => selection.ids.iter().filter_map(|id| all.get(*id)).collect(),
+        Some(ids) => ids.iter().filter_map(|id| all.get(id)).collect(),
+        None => all.values().collect(),
+    };
+    let images: Vec<&Image> = candidates
+        .into_iter()
         .filter(|image| selection.selects(image))
-        .filter(|image| filters.pass(&image.tags_seen_by(account), |name| filter_values(image, name)))
+        .filter(|image| filters.pass(|| image.tags_seen_by(account), |name| filter_values(image, name)))
         .collect();
 
     let mut answer = Xml::new();
@@ -91,7 +98,8 @@ fn describe_images(call: &mut Call<'_>) -> Result<Xml, ApiError> {
 struct Selection<'a> {
     account: &'a str,
     membership: Membership,
-    ids: Vec<&'a str>,
+    /// None means any.
+    ids: BTreeSet<&'a str>,
     owners: Vec<&'a str>,
     executable_by: Vec<&'a str>,
     include_deprecated: bool,
@@ -122,7 +130,7 @@ impl<'a> Selection<'a> {
         Ok(Self {
             account: call.account(),
             membership: call.world.membership(call.account()),
-            ids,
+            ids: ids.into_iter().collect(),
             owners,
             executable_by,
             include_deprecated: params.flag("IncludeDeprecated")?.unwrap_or(false),
@@ -137,7 +145,7 @@ impl<'a> Selection<'a> {
 
     fn selects(&self, image: &Image) -> bool {
         image.is_visible_to(self.account, &self.membership)
-            && (self.ids.is_empty() || self.ids.contains(&image.id.as_str()))
+            && (self.ids.is_empty() || self.ids.contains(image.id.as_str()))
             && (self.owners.is_empty() || self.owners.iter().any(|owner| self.is_owner(image, owner)))
             && (self.executable_by.is_empty()
                 || self.executable_by.iter().any(|user| self.is_executable_by(image, user)))

@@ -1,6 +1,6 @@
 //! `DescribeSnapshots`: which snapshots an account sees, and how they look to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Action;
 use super::call::{Call, check_snapshot_id};
@@ -59,19 +59,24 @@ fn describe_snapshots(call: &mut Call<'_>) -> Result<Xml, ApiError> {
     if let Some(wrong) = wrong_owner.or_else(|| restorers.iter().find(|user| !is_user(user, &["self", "all"]))) {
         return Err(errors::invalid_user_id(wrong));
     }
+    let ids: BTreeSet<&str> = ids.into_iter().collect();
     let filters = Filters::read(params, FILTERS)?;
     let page = Page::read(params, (!ids.is_empty()).then_some("snapshotSet"))?;
 
-    let snapshots: Vec<&Snapshot> = here
-        .snapshots
-        .values()
+    // As for images: those that are asked for by id are looked up.
+    let candidates: Vec<&Snapshot> = match filters.only("snapshot-id") {
+        _ if !ids.is_empty() => ids.iter().filter_map(|id| here.snapshots.get(*id)).collect(),
+        Some(ids) => ids.iter().filter_map(|id| here.snapshots.get(id)).collect(),
+        None => here.snapshots.values().collect(),
+    };
+    let snapshots: Vec<&Snapshot> = candidates
+        .into_iter()
         .filter(|snapshot| here.can_see_snapshot(snapshot, account))
-        .filter(|snapshot| ids.is_empty() || ids.contains(&snapshot.id.as_str()))
         .filter(|snapshot| owners.is_empty() || owners.iter().any(|owner| is_owner(snapshot, owner, account)))
         .filter(|snapshot| {
             restorers.is_empty() || restorers.iter().any(|user| is_restorable_by(here, snapshot, user, account))
         })
-        .filter(|snapshot| filters.pass(&tags_seen_by(snapshot, account), |name| filter_values(snapshot, name)))
+        .filter(|snapshot| filters.pass(|| tags_seen_by(snapshot, account), |name| filter_values(snapshot, name)))
         .collect();
 
     let mut answer = Xml::new();

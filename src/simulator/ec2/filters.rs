@@ -1,6 +1,6 @@
 //! `Filter.N.Name` and `Filter.N.Value.M`: all filters have to match, each with any of its values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulator::errors::{self, ApiError};
 use crate::simulator::params::Params;
@@ -14,7 +14,16 @@ pub(super) struct Filters(Vec<Filter>);
 
 struct Filter {
     name: String,
-    patterns: Vec<String>,
+    /// The values that stand for themselves. Looked up and not matched: two hundred ids against ten thousand images must not
+    /// be two million matches.
+    exact: BTreeSet<String>,
+    wildcards: Vec<String>,
+}
+
+impl Filter {
+    fn accepts(&self, value: &str) -> bool {
+        self.exact.contains(value) || self.wildcards.iter().any(|pattern| wildcard::matches(pattern, value))
+    }
 }
 
 impl Filters {
@@ -30,27 +39,42 @@ impl Filters {
             if !is_tag && !names.contains(&name) {
                 return Err(errors::invalid_filter(name));
             }
-            let patterns: Vec<String> = filter.list("Value").into_iter().map(str::to_owned).collect();
-            if patterns.len() > MAX_VALUES {
+            let values = filter.list("Value");
+            if values.len() > MAX_VALUES {
                 return Err(errors::filter_limit_exceeded(
                     "The maximum number of filter values specified on a single call is 200",
                 ));
             }
-            Ok(Filter { name: name.to_owned(), patterns })
+            let (wildcards, exact): (Vec<&str>, Vec<&str>) =
+                values.into_iter().partition(|value| value.contains(wildcard::SPECIAL));
+            Ok(Filter {
+                name: name.to_owned(),
+                exact: exact.into_iter().map(str::to_owned).collect(),
+                wildcards: wildcards.into_iter().map(str::to_owned).collect(),
+            })
         };
         filters.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The values of a filter that are all that can pass it; none when there is no such filter, or one with wildcards.
+    pub(super) fn only(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.0.iter().find(|filter| filter.name == name && filter.wildcards.is_empty()).map(|filter| &filter.exact)
+    }
+
     /// Whether an item passes. `values` gives what the item has under the filter's name: one value, several or none;
-    /// `tags` are the item's tags as the caller sees them.
-    pub(super) fn pass(&self, tags: &BTreeMap<String, String>, values: impl Fn(&str) -> Vec<String>) -> bool {
-        self.0.iter().all(|Filter { name, patterns }| {
-            let found = match name.strip_prefix("tag:") {
-                Some(key) => tags.get(key).cloned().into_iter().collect(),
-                None if name == "tag-key" => tags.keys().cloned().collect(),
-                None => values(name),
+    /// `tags` gives the item's tags as the caller sees them.
+    pub(super) fn pass(
+        &self,
+        tags: impl Fn() -> BTreeMap<String, String>,
+        values: impl Fn(&str) -> Vec<String>,
+    ) -> bool {
+        self.0.iter().all(|filter| {
+            let found = match filter.name.strip_prefix("tag:") {
+                Some(key) => tags().remove(key).into_iter().collect(),
+                None if filter.name == "tag-key" => tags().into_keys().collect(),
+                None => values(&filter.name),
             };
-            found.iter().any(|value| patterns.iter().any(|pattern| wildcard::matches(pattern, value)))
+            found.iter().any(|value| filter.accepts(value))
         })
     }
 }

@@ -28,7 +28,7 @@ fn describe_regions(call: &mut Call<'_>) -> Result<Xml, ApiError> {
     let shown = known.into_iter().filter(|(name, status)| {
         let is_named = names.contains(&name.as_str());
         (is_named || (names.is_empty() && (all || *status != "not-opted-in")))
-            && filters.pass(&BTreeMap::new(), |filter| match filter {
+            && filters.pass(BTreeMap::new, |filter| match filter {
                 "endpoint" => vec![endpoint(name)],
                 "opt-in-status" => vec![(*status).to_owned()],
                 _ => vec![(*name).clone()],

@@ -113,8 +113,8 @@ fn entries(id: &str, resource_type: &'static str, tags: BTreeMap<String, String>
 
 impl Entry {
     fn passes(&self, filters: &Filters) -> bool {
-        let tags = BTreeMap::from([(self.key.clone(), self.value.clone())]);
-        filters.pass(&tags, |name| match name {
+        let tags = || BTreeMap::from([(self.key.clone(), self.value.clone())]);
+        filters.pass(tags, |name| match name {
             "key" => vec![self.key.clone()],
             "resource-id" => vec![self.resource_id.clone()],
             "resource-type" => vec![self.resource_type.to_owned()],
