@@ -25,6 +25,8 @@ pub struct Call {
     pub status: u16,
     /// The error code of the answer; none for success, and for errors without a code.
     pub code: Option<String>,
+    /// Whether it was refused for lack of a token in its bucket. A [`crate::simulator::FaultKind::Throttle`] is a fault.
+    pub throttled: bool,
     /// The fault that befell the call.
     pub fault: Option<&'static str>,
     /// Which attempt of the SDK this is; 1 is the first.
@@ -42,12 +44,19 @@ struct Line<'a> {
     action: &'a str,
     parameters: &'a BTreeMap<String, String>,
     answer: Answer<'a>,
+    #[serde(skip_serializing_if = "is_false")]
+    throttled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     invocation: Option<&'a str>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Serialize)]
@@ -62,12 +71,13 @@ struct Answer<'a> {
 pub(super) struct CallLog {
     remembered: Option<Vec<Call>>,
     file: Option<File>,
+    throttled: u64,
 }
 
 impl CallLog {
     /// Remembers every call, and writes none.
     pub(super) fn new() -> Self {
-        Self { remembered: Some(Vec::new()), file: None }
+        Self { remembered: Some(Vec::new()), file: None, throttled: 0 }
     }
 
     /// Appends to the file from now on.
@@ -86,8 +96,14 @@ impl CallLog {
         self.remembered.clone().unwrap_or_default()
     }
 
+    /// How many calls found their bucket empty, remembered or not.
+    pub(super) fn throttled(&self) -> u64 {
+        self.throttled
+    }
+
     /// Forgets the calls so far. The file keeps them.
     pub(super) fn clear(&mut self) {
+        self.throttled = 0;
         if let Some(remembered) = &mut self.remembered {
             remembered.clear();
         }
@@ -95,6 +111,7 @@ impl CallLog {
 
     /// Takes note of a call. A file that cannot be written is warned about and does not stop the simulation.
     pub(super) fn record(&mut self, call: Call) {
+        self.throttled += u64::from(call.throttled);
         if let Some(file) = &mut self.file
             && let Err(error) = write_line(file, &call)
         {
@@ -114,6 +131,7 @@ fn write_line(file: &mut File, call: &Call) -> io::Result<()> {
         action: &call.action,
         parameters: &call.params,
         answer: Answer { status: call.status, code: call.code.as_deref() },
+        throttled: call.throttled,
         fault: call.fault,
         attempt: call.attempt,
         invocation: call.invocation.as_deref(),

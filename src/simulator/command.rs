@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 
 use super::{Scenario, Simulator};
@@ -19,7 +21,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4599", env = "AMISHARE_SIMULATOR_LISTEN")]
     pub listen: SocketAddr,
 
-    /// The world at its beginning: accounts, images, snapshots, quotas, faults (YAML, docs/simulator.md). Without it
+    /// The world at its beginning: accounts, images, snapshots, quotas, faults, throttling (YAML, docs/simulator.md). Without it
     /// there is no image, and every account exists
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
@@ -32,6 +34,21 @@ pub struct SimulateArgs {
     /// printed in any case
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+
+    /// Throttle as EC2 does: the scenario's buckets and foreign load, and for everything else the buckets that AWS
+    /// documents, even if the scenario has throttling switched off
+    #[arg(long)]
+    pub throttling: bool,
+
+    /// Give every answer this much later, such as 100ms. Wins over the scenario's latency
+    #[arg(long, value_name = "DURATION", value_parser = parse_latency)]
+    pub latency: Option<Duration>,
+}
+
+fn parse_latency(text: &str) -> Result<Duration, String> {
+    let duration: Option<SignedDuration> = text.parse().ok();
+    let positive = duration.and_then(|duration| Duration::try_from(duration).ok());
+    positive.ok_or_else(|| "write a length of time, such as 100ms or 1.5s".to_owned())
 }
 
 /// Serves until SIGINT or SIGTERM. Prints one line once connections are accepted.
@@ -47,7 +64,12 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         }
     };
     scenario.seed = args.seed.or(scenario.seed);
+    scenario.throttling.enabled |= args.throttling;
+    let jitter = Duration::from_millis(scenario.latency_jitter_milliseconds);
     let mut simulator = Simulator::new(scenario).without_memory_of_calls();
+    if let Some(latency) = args.latency {
+        simulator.set_latency(latency, jitter);
+    }
     if let Some(path) = &args.calls {
         simulator = simulator.with_calls_file(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -79,4 +101,18 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_written_with_its_unit_and_not_negative() {
+        assert_eq!(parse_latency("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(parse_latency("1.5s"), Ok(Duration::from_millis(1500)));
+        for wrong in ["", "100", "-1s", "soon"] {
+            assert!(parse_latency(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -49,14 +49,11 @@ async fn exchange(simulator: &Simulator, request: HttpRequest) -> Result<HttpRes
     let Some(body) = request.body().bytes() else {
         return Err(ConnectorError::user("EC2 and STS have no streamed requests".into()));
     };
-    let reply = simulator.answer(&Request::read(request.uri().query().unwrap_or_default(), request.headers(), body));
-    match reply.delivery {
-        Delivery::Reset => {
-            let reset = io::Error::new(io::ErrorKind::ConnectionReset, "the connection is reset on demand");
-            return Err(ConnectorError::io(reset.into()));
-        }
-        Delivery::Late(delay) => tokio::time::sleep(delay).await,
-        Delivery::Whole | Delivery::Stall => {}
+    let reply = simulator.answer(Request::read(request.uri().query().unwrap_or_default(), request.headers(), body));
+    reply.wait().await;
+    if reply.delivery == Delivery::Reset {
+        let reset = io::Error::new(io::ErrorKind::ConnectionReset, "the connection is reset on demand");
+        return Err(ConnectorError::io(reset.into()));
     }
     response(reply)
 }

@@ -1,14 +1,21 @@
-//! The path of every call: who calls, does a fault strike, what does the action answer, take note of it.
+//! The path of every call: who calls, is there a token for it, does a fault strike, what does the action answer, take note
+//! of it.
 //!
-//! One lock is held from the fault's draw to the note, so the record has the calls in the order in which they took effect.
+//! One lock is held from the token to the note, so the record has the calls in the order in which they took effect.
+
+use std::borrow::Cow;
+use std::time::Duration;
 
 use super::calls::{Call, CallLog};
 use super::errors::{self, ApiError};
 use super::faults::{FaultKind, Faults};
 use super::ids::IdSource;
+use super::latency::Latency;
 use super::params::Params;
 use super::reply::{Delivery, Reply};
 use super::request::{Request, Service};
+use super::scenario::Throttling;
+use super::throttle::Throttle;
 use super::world::{Caller, World};
 use super::xml::Xml;
 use super::{ec2, sts};
@@ -25,60 +32,105 @@ const WEB_PAGE: &str =
 pub(super) struct Engine {
     pub(super) world: World,
     pub(super) faults: Faults,
+    pub(super) throttle: Throttle,
+    pub(super) latency: Latency,
     pub(super) calls: CallLog,
     request_ids: IdSource,
 }
 
+/// What meets a call before its action.
+#[derive(Debug)]
+enum Obstacle {
+    EmptyBucket,
+    Fault(FaultKind),
+}
+
+impl Obstacle {
+    fn fault(&self) -> Option<&FaultKind> {
+        match self {
+            Self::Fault(fault) => Some(fault),
+            Self::EmptyBucket => None,
+        }
+    }
+}
+
 impl Engine {
-    /// An engine on this world. Request ids have a source of their own: reading must not change the ids that the world
-    /// generates.
+    /// An engine on this world, which lets every call through and answers at once. Request ids have a source of their own:
+    /// reading must not change the ids that the world generates.
     pub(super) fn new(world: World, seed: u64) -> Self {
-        Self { world, faults: Faults::new(seed), calls: CallLog::new(), request_ids: IdSource::new(!seed) }
+        Self {
+            world,
+            faults: Faults::new(seed),
+            throttle: Throttle::new(Throttling::default()),
+            latency: Latency::new(Duration::ZERO, Duration::ZERO, !seed),
+            calls: CallLog::new(),
+            request_ids: IdSource::new(!seed),
+        }
     }
 
     /// Answers a call from the wire.
-    pub(super) fn answer(&mut self, request: &Request) -> Reply {
+    pub(super) fn answer(&mut self, request: Request) -> Reply {
         let request_id = self.request_ids.uuid();
-        let caller = self.identify(request);
-        let fault = caller
-            .as_ref()
-            .ok()
-            .and_then(|(caller, region)| self.faults.strike(&caller.account, region, &request.action));
-        let result = match (&caller, &fault) {
+        let caller = self.identify(&request);
+        let obstacle =
+            caller.as_ref().ok().and_then(|(caller, region)| self.obstacle(&request, &caller.account, region));
+        let fault = obstacle.as_ref().and_then(Obstacle::fault);
+        let result = match (&caller, &obstacle) {
             (Err(refusal), _) => Err(refusal.clone()),
-            (Ok((caller, region)), fault) => {
-                match fault.as_ref().and_then(|fault| refusal_of(fault, request, caller)) {
-                    Some(refusal) => Err(refusal),
-                    None if fault == &Some(FaultKind::ResetBefore) => Ok(String::new()),
-                    None => {
-                        self.execute(request.service, caller, region, &request.action, &request.params, &request_id)
-                    }
-                }
-            }
+            (Ok(_), Some(Obstacle::EmptyBucket)) => Err(errors::request_limit_exceeded()),
+            (Ok((caller, region)), _) => match fault.and_then(|fault| refusal_of(fault, &request, caller)) {
+                Some(refusal) => Err(refusal),
+                None if fault == Some(&FaultKind::ResetBefore) => Ok(String::new()),
+                None => self.execute(request.service, caller, region, &request.action, &request.params, &request_id),
+            },
         };
-        let reply = reply(request.service, &result, fault.as_ref(), &request_id);
-        let (account, region) = match &caller {
-            Ok((caller, region)) => (caller.account.clone(), region.clone()),
-            Err(_) => (String::new(), request.credential.as_ref().map_or_else(|_| String::new(), |c| c.region.clone())),
-        };
+        let code = result.as_ref().err().map(|error| error.code.clone());
+        let mut reply = reply(request.service, result, fault, &request_id);
+        reply.delay = self.latency.next().saturating_add(reply.delay);
+
         let is_answered = reply.delivery != Delivery::Reset;
-        let code = result.err().map(|error| error.code.into_owned());
         let has_code = is_answered && !matches!(fault, Some(FaultKind::ServerError { html: true, .. }));
         let status = if is_answered { reply.status } else { 0 };
-        tracing::debug!(account, region, action = request.action, status, code, "call");
+        let (account, region) = match caller {
+            Ok((caller, region)) => (caller.account, region),
+            Err(_) => (String::new(), request.credential.map(|credential| credential.region).unwrap_or_default()),
+        };
+        tracing::debug!(account, region, action = request.action, status, code = code.as_deref(), "call");
         self.calls.record(Call {
             time: self.world.now(),
             account,
             region,
-            action: request.action.clone(),
-            params: request.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            action: request.action,
+            params: request.params.into_map(),
             status,
-            code: code.filter(|_| has_code),
-            fault: fault.as_ref().map(FaultKind::name),
+            code: code.filter(|_| has_code).map(Cow::into_owned),
+            throttled: matches!(obstacle, Some(Obstacle::EmptyBucket)),
+            fault: fault.map(FaultKind::name),
             attempt: request.attempt,
-            invocation: request.invocation.clone(),
+            invocation: request.invocation,
         });
         reply
+    }
+
+    /// What stands between the call and its action. A call that finds its bucket empty meets no fault; one that is lost on
+    /// the way takes no token.
+    fn obstacle(&mut self, request: &Request, account: &str, region: &str) -> Option<Obstacle> {
+        let Request { service, action, params, .. } = request;
+        let is_ec2 = *service == Service::Ec2 && ec2::action_names().any(|name| name == action);
+        let mut bucket = None;
+        if is_ec2 && self.world.regions.contains_key(region) {
+            bucket = self.throttle.bucket(account, region, action, params);
+        }
+        if bucket.as_ref().is_some_and(|bucket| !bucket.has_token()) {
+            return Some(Obstacle::EmptyBucket);
+        }
+        let fault = self.faults.strike(account, region, action);
+        if let Some(bucket) = bucket
+            && fault != Some(FaultKind::ResetBefore)
+        {
+            bucket.take();
+        }
+        fault.map(Obstacle::Fault)
     }
 
     /// Executes a call of an actor that is not on the wire: no fault, no note.
@@ -96,9 +148,9 @@ impl Engine {
 
     /// Who calls, and in which Region.
     fn identify(&self, request: &Request) -> Result<(Caller, String), ApiError> {
-        let credential = request.credential.clone()?;
-        let caller = self.world.authenticate(&credential)?;
-        Ok((caller, credential.region))
+        let credential = request.credential.as_ref().map_err(Clone::clone)?;
+        let caller = self.world.authenticate(credential)?;
+        Ok((caller, credential.region.clone()))
     }
 
     /// The answer's body, or the refusal.
@@ -150,21 +202,21 @@ fn refusal_of(fault: &FaultKind, request: &Request, caller: &Caller) -> Option<A
 }
 
 /// The result as it goes over the wire, in the way that the fault lets it.
-fn reply(service: Service, result: &Result<String, ApiError>, fault: Option<&FaultKind>, request_id: &str) -> Reply {
-    let delivery = match fault {
+fn reply(service: Service, result: Result<String, ApiError>, fault: Option<&FaultKind>, request_id: &str) -> Reply {
+    let mut reply = match result {
+        Ok(body) => Reply::xml(200, body, request_id),
+        Err(error) if matches!(fault, Some(FaultKind::ServerError { html: true, .. })) => {
+            Reply::web_page(error.status, WEB_PAGE, request_id)
+        }
+        Err(error) => Reply::xml(error.status, error_document(service, &error, request_id), request_id),
+    };
+    reply.delay = fault.and_then(FaultKind::delay).unwrap_or_default();
+    reply.delivery = match fault {
         Some(FaultKind::ResetBefore | FaultKind::ResetAfter) => Delivery::Reset,
         Some(FaultKind::Stall) => Delivery::Stall,
-        Some(fault) => fault.delay().map_or(Delivery::Whole, Delivery::Late),
-        None => Delivery::Whole,
+        _ => Delivery::Whole,
     };
-    let (status, body) = match result {
-        Ok(body) => (200, body.clone()),
-        Err(error) if matches!(fault, Some(FaultKind::ServerError { html: true, .. })) => {
-            return Reply::web_page(error.status, WEB_PAGE, request_id, delivery);
-        }
-        Err(error) => (error.status, error_document(service, error, request_id)),
-    };
-    Reply::xml(status, body, request_id, delivery)
+    reply
 }
 
 /// The two services have different forms of errors (aws.md section 5.2).

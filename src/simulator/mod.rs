@@ -19,6 +19,7 @@ mod engine;
 mod errors;
 mod faults;
 mod ids;
+mod latency;
 mod params;
 mod permissions;
 mod reply;
@@ -26,6 +27,7 @@ mod request;
 mod scenario;
 mod server;
 mod sts;
+mod throttle;
 mod wildcard;
 mod world;
 mod xml;
@@ -37,8 +39,8 @@ pub use errors::ApiError;
 pub use faults::{Fault, FaultKind};
 pub use permissions::{Grantee, Grantees, NotAGrantee};
 pub use scenario::{
-    AccountScenario, EncryptionScenario, ImageScenario, PublicAccessScenario, Quotas, RoleScenario, Scenario,
-    ScenarioError, SnapshotScenario,
+    AccountScenario, BucketScenario, EncryptionScenario, ForeignLoad, ImageScenario, PublicAccessScenario, Quotas,
+    RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
 };
 pub use world::{
     AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Membership,
@@ -50,6 +52,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::net::TcpListener;
@@ -57,6 +60,7 @@ use tokio::net::TcpListener;
 use engine::Engine;
 use reply::Reply;
 use request::Request;
+use throttle::Throttle;
 
 /// A simulated AWS. Clones are the same AWS.
 #[derive(Clone, Debug)]
@@ -73,6 +77,11 @@ impl Simulator {
         for fault in scenario.faults {
             engine.faults.add(fault);
         }
+        engine.throttle = Throttle::new(scenario.throttling);
+        engine.latency.set(
+            Duration::from_millis(scenario.latency_milliseconds),
+            Duration::from_millis(scenario.latency_jitter_milliseconds),
+        );
         Self { engine: Arc::new(Mutex::new(engine)), seed }
     }
 
@@ -115,7 +124,7 @@ impl Simulator {
         self.engine().calls.all()
     }
 
-    /// Forgets the calls so far.
+    /// Forgets the calls so far, and how many of them were throttled.
     pub fn clear_calls(&self) {
         self.engine().calls.clear();
     }
@@ -130,8 +139,29 @@ impl Simulator {
         self.engine().faults.clear();
     }
 
-    /// Makes a call as an actor that is not on the wire: it meets no fault and is not in [`Simulator::calls`]. Gives the
-    /// XML of the answer.
+    /// Throttles by these rules from now on, or no more. Buckets are full again.
+    pub fn set_throttling(&self, throttling: Throttling) {
+        self.engine().throttle = Throttle::new(throttling);
+    }
+
+    /// Replaces the foreign load from now on; nothing in the list is none. Buckets keep what is in them. Without effect
+    /// while throttling is off.
+    pub fn set_foreign_load(&self, load: Vec<ForeignLoad>) {
+        self.engine().throttle.set_foreign_load(load);
+    }
+
+    /// How many calls were refused for lack of a token, since the beginning or [`Simulator::clear_calls`].
+    pub fn throttled_calls(&self) -> u64 {
+        self.engine().calls.throttled()
+    }
+
+    /// Answers wait this long from now on, and up to `jitter` longer; their calls have taken effect then.
+    pub fn set_latency(&self, latency: Duration, jitter: Duration) {
+        self.engine().latency.set(latency, jitter);
+    }
+
+    /// Makes a call as an actor that is not on the wire: it takes no token, meets no fault and is not in
+    /// [`Simulator::calls`]. Gives the XML of the answer.
     ///
     /// # Errors
     /// What AWS would refuse the call with.
@@ -159,7 +189,7 @@ impl Simulator {
     }
 
     /// Answers a call from the wire or the connector.
-    fn answer(&self, request: &Request) -> Reply {
+    fn answer(&self, request: Request) -> Reply {
         self.engine().answer(request)
     }
 

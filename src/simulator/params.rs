@@ -65,6 +65,11 @@ impl Params {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Every parameter, by name, to be kept.
+    pub(super) fn into_map(self) -> BTreeMap<String, String> {
+        self.0
+    }
+
     /// The parameters whose names begin with `name.`, without that beginning.
     fn below(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
         let prefix = format!("{name}.");

@@ -10,10 +10,8 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 /// How an answer reaches the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// At once and complete.
+    /// Complete.
     Whole,
-    /// Complete, but its headers wait this long.
-    Late(Duration),
     /// Headers and half of the body, and then nothing.
     Stall,
     /// Not at all: the connection is reset.
@@ -28,20 +26,33 @@ pub(super) struct Reply {
     /// For the header `x-amzn-RequestId`, where SDKs look for it (aws.md section 5.2).
     pub(super) request_id: String,
     pub(super) delivery: Delivery,
+    /// How long to wait before anything of it is delivered.
+    pub(super) delay: Duration,
     body: Bytes,
 }
 
 impl Reply {
     /// An answer of the API.
-    pub(super) fn xml(status: u16, body: String, request_id: &str, delivery: Delivery) -> Self {
-        let content_type = "text/xml;charset=UTF-8";
-        Self { status, content_type, request_id: request_id.to_owned(), delivery, body: body.into() }
+    pub(super) fn xml(status: u16, body: String, request_id: &str) -> Self {
+        Self::new(status, "text/xml;charset=UTF-8", body.into(), request_id)
     }
 
     /// An answer of something before the API.
-    pub(super) fn web_page(status: u16, page: &'static str, request_id: &str, delivery: Delivery) -> Self {
-        let body = Bytes::from_static(page.as_bytes());
-        Self { status, content_type: "text/html", request_id: request_id.to_owned(), delivery, body }
+    pub(super) fn web_page(status: u16, page: &'static str, request_id: &str) -> Self {
+        Self::new(status, "text/html", Bytes::from_static(page.as_bytes()), request_id)
+    }
+
+    /// Whole and at once.
+    fn new(status: u16, content_type: &'static str, body: Bytes, request_id: &str) -> Self {
+        let request_id = request_id.to_owned();
+        Self { status, content_type, request_id, delivery: Delivery::Whole, delay: Duration::ZERO, body }
+    }
+
+    /// Waits until it is time to deliver.
+    pub(super) async fn wait(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
     }
 
     /// The body, as much of it as the delivery lets through.

@@ -59,6 +59,11 @@ struct Reset;
 
 /// Answers the requests on one connection until it ends.
 async fn connection(simulator: Simulator, stream: TcpStream) {
+    // The end of a long answer must not wait for the client to acknowledge its beginning, which clients delay: benchmarks
+    // are to measure the client.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot send without delay");
+    }
     let service = service_fn(|request| Box::pin(respond(&simulator, request)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // Not `.await`, which would shut the connection down in good order and keep the stream.
@@ -82,13 +87,9 @@ async fn respond(
     let (parts, body) = request.into_parts();
     // A body that is cut off or too long is not worth an answer.
     let body = axum::body::to_bytes(axum::body::Body::new(body), MAX_BODY).await.map_err(|_| Reset)?;
-    let reply = simulator.answer(&Request::read(parts.uri.query().unwrap_or_default(), &parts.headers, &body));
-    match reply.delivery {
-        Delivery::Reset => return Err(Reset),
-        Delivery::Late(delay) => tokio::time::sleep(delay).await,
-        Delivery::Whole | Delivery::Stall => {}
-    }
-    Ok(response(&reply))
+    let reply = simulator.answer(Request::read(parts.uri.query().unwrap_or_default(), &parts.headers, &body));
+    reply.wait().await;
+    if reply.delivery == Delivery::Reset { Err(Reset) } else { Ok(response(&reply)) }
 }
 
 fn response(reply: &Reply) -> hyper::Response<ReplyBody> {

@@ -87,7 +87,7 @@ impl Aws {
     }
 
     pub(super) fn send_with(&self, headers: &HeaderMap, body: &str) -> Answer {
-        let reply = self.0.answer(&Request::read("", headers, body.as_bytes()));
+        let reply = self.0.answer(Request::read("", headers, body.as_bytes()));
         Answer { status: reply.status, body: String::from_utf8(reply.whole_body().to_vec()).unwrap() }
     }
 

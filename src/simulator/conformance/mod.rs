@@ -16,3 +16,4 @@ mod sharing_rules;
 mod snapshots;
 mod sts;
 mod tags;
+mod throttling;

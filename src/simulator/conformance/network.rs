@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::harness::{Aws, FRIEND, IMAGE, OWNER, form};
 use crate::simulator::{Fault, FaultKind};
@@ -127,6 +127,27 @@ async fn a_delayed_answer_comes_late_and_its_effect_does_not() {
     read_until(&mut stream, "</ModifyImageAttributeResponse>").await;
     assert!(before.elapsed() >= Duration::from_millis(40));
     assert_eq!(server.aws.launch_permissions(IMAGE), [FRIEND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_latency_keeps_every_answer_back_and_not_its_effect() {
+    let server = Server::start().await;
+    server.aws.0.set_latency(Duration::from_millis(100), Duration::ZERO);
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        write(&mut stream).await;
+        read_until(&mut stream, "</ModifyImageAttributeResponse>").await;
+        assert!((100..110).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    }
+    server.aws.0.clear_calls();
+    server.aws.0.set_latency(Duration::from_hours(1), Duration::ZERO);
+    write(&mut stream).await;
+    // Without waiting for anything: paused time would run on to the answer.
+    while server.aws.0.calls().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(timeout(Duration::from_mins(59), stream.read(&mut [0; 64])).await.is_err());
 }
 
 #[tokio::test]

@@ -52,6 +52,11 @@ const ACTIONS: &[&[Action]] = &[
     tags::ACTIONS,
 ];
 
+/// The names of all actions.
+pub(super) fn action_names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().copied().flatten().map(|action| action.name)
+}
+
 /// Executes a call and gives the content of its answer.
 pub(super) fn execute(
     world: &mut World,

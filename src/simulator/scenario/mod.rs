@@ -6,9 +6,11 @@
 mod build;
 mod check;
 mod resources;
+mod throttling;
 
 pub use check::ScenarioError;
 pub use resources::{EncryptionScenario, ImageScenario, SnapshotScenario};
+pub use throttling::{BucketScenario, ForeignLoad, Throttling};
 
 use std::collections::BTreeSet;
 
@@ -46,6 +48,12 @@ pub struct Scenario {
     pub images: Vec<ImageScenario>,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
+    /// How fast calls may come; as fast as they like when absent.
+    pub throttling: Throttling,
+    /// How much later than at once every answer is given.
+    pub latency_milliseconds: u64,
+    /// Up to how much later still, drawn anew for each answer; the draws follow from the seed.
+    pub latency_jitter_milliseconds: u64,
 }
 
 impl Scenario {
