@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// The clock as the scenario file states it. Without any field the world runs in real time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,13 @@ pub enum Clock {
     },
     /// Stands still.
     Fixed(Timestamp),
+    /// Runs with tokio's clock, which can be simulated.
+    Following {
+        /// What it showed at first.
+        from: Timestamp,
+        /// When that was.
+        since: Instant,
+    },
 }
 
 impl Clock {
@@ -33,6 +41,9 @@ impl Clock {
         match self {
             Self::Running { ahead } => saturating_add(machine_time(), *ahead),
             Self::Fixed(instant) => *instant,
+            Self::Following { from, since } => {
+                saturating_add(*from, SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX))
+            }
         }
     }
 
@@ -40,7 +51,7 @@ impl Clock {
     pub fn advance(&mut self, by: SignedDuration) {
         match self {
             Self::Running { ahead } => *ahead = ahead.saturating_add(by),
-            Self::Fixed(instant) => *instant = saturating_add(*instant, by),
+            Self::Fixed(instant) | Self::Following { from: instant, .. } => *instant = saturating_add(*instant, by),
         }
     }
 }

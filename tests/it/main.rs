@@ -13,6 +13,7 @@ mod deletion;
 mod drift;
 mod generated;
 mod harness;
+mod lanes;
 mod memory;
 mod modes;
 mod moto;

@@ -4,7 +4,7 @@
 //! To repeat a failure: it is kept in `proptest-regressions/share.txt` (commit it), and tried first in every run. For more cases:
 //! `PROPTEST_CASES=1000 cargo test --all-features --test it properties`.
 
-mod arena;
+pub mod arena;
 
 use std::collections::{BTreeMap, BTreeSet};
 

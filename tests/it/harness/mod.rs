@@ -5,7 +5,7 @@ mod cluster;
 pub mod plane;
 pub mod process;
 pub mod python;
-mod recorder;
+pub mod recorder;
 pub mod world;
 
 pub use cluster::{cluster, kubectl, own_cluster};

@@ -100,7 +100,7 @@ impl Recorder {
 }
 
 /// The rules that a stored version breaks.
-fn violations(share: &AmiShare, previous: Option<&AmiShare>) -> Vec<&'static str> {
+pub fn violations(share: &AmiShare, previous: Option<&AmiShare>) -> Vec<&'static str> {
     let Some(status) = &share.status else {
         let lost = previous.is_some_and(|p| p.status.is_some());
         return if lost { vec!["a status does not vanish"] } else { Vec::new() };

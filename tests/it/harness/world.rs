@@ -90,6 +90,11 @@ images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
 "#;
 
+/// The arguments of `amishare run` with these flags.
+pub fn run_args(flags: impl IntoIterator<Item = String>) -> RunArgs {
+    Flags::parse_from(std::iter::once("test".to_owned()).chain(flags)).run
+}
+
 impl World {
     /// A world with an operator that is ready.
     pub async fn start(setup: Setup) -> Self {
@@ -148,8 +153,8 @@ impl World {
     /// The same, with the credentials of an account.
     pub async fn start_operator_as(&mut self, account: &str) {
         let namespaces = format!("--namespaces={}", self.namespaces.join(","));
-        let flags = ["test".to_owned(), namespaces].into_iter().chain(self.flags.iter().cloned());
-        let args = Flags::parse_from(flags).run;
+        let flags = [namespaces].into_iter().chain(self.flags.iter().cloned());
+        let args = run_args(flags);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let surroundings = Surroundings {
             client: self.client.clone(),

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use self::{
     answer::Answer,
     faults::Faults,
-    state::{Form, Part, Stored},
+    state::{Form, Part, SOMEBODY, Stored},
     trace::Served,
     watches::Control,
 };
@@ -89,12 +89,12 @@ impl Memory {
 
     /// Changes an AmiShare by a merge patch.
     pub fn patch(&self, namespace: &str, name: &str, patch: &Value) -> Answer {
-        self.at_once(|stored| stored.patch(namespace, name, Part::Main, Form::Merge, "somebody", patch))
+        self.at_once(|stored| stored.patch(namespace, name, Part::Main, Form::Merge, SOMEBODY, patch))
     }
 
     /// Changes the status of an AmiShare by a merge patch.
     pub fn patch_status(&self, namespace: &str, name: &str, patch: &Value) -> Answer {
-        self.at_once(|stored| stored.patch(namespace, name, Part::Status, Form::Merge, "somebody", patch))
+        self.at_once(|stored| stored.patch(namespace, name, Part::Status, Form::Merge, SOMEBODY, patch))
     }
 
     /// Deletes an AmiShare, or marks it as deleted.
@@ -116,6 +116,11 @@ impl Memory {
     /// The requests so far, in the order in which they were answered or lost.
     pub fn served(&self) -> Vec<Served> {
         self.state().served.clone()
+    }
+
+    /// The same, and forgets them.
+    pub fn take_served(&self) -> Vec<Served> {
+        std::mem::take(&mut self.state().served)
     }
 
     /// The number of requests so far.

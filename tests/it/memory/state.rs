@@ -16,6 +16,9 @@ use super::{
 /// The namespace and name of an object.
 pub type Key = (String, String);
 
+/// Who writes without saying a name.
+pub(super) const SOMEBODY: &str = "somebody";
+
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -31,6 +34,8 @@ pub struct Version {
     /// When it was stored.
     pub at: Instant,
     pub kind: Kind,
+    /// Who wrote it.
+    pub by: String,
     pub key: Key,
     pub object: Arc<Value>,
 }
@@ -134,7 +139,7 @@ impl Stored {
         object["metadata"]["creationTimestamp"] = now.into();
     }
 
-    fn store(&mut self, kind: Kind, key: &Key, mut object: Value, managers: Managers) -> Arc<Value> {
+    fn store(&mut self, kind: Kind, by: &str, key: &Key, mut object: Value, managers: Managers) -> Arc<Value> {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let object = Arc::new(object);
@@ -148,6 +153,7 @@ impl Stored {
             revision: self.revision,
             at: Instant::now(),
             kind,
+            by: by.to_owned(),
             key: key.clone(),
             object: told,
         });
@@ -166,7 +172,7 @@ impl Stored {
         (object["apiVersion"], object["kind"]) = (API_VERSION.into(), KIND.into());
         self.identify(&mut object, namespace);
         object["metadata"]["generation"] = 1.into();
-        Answer::new(201, self.store(Kind::Added, &key, object, Managers::new()).as_ref().clone())
+        Answer::new(201, self.store(Kind::Added, SOMEBODY, &key, object, Managers::new()).as_ref().clone())
     }
 
     /// Stores an event.
@@ -225,10 +231,10 @@ impl Stored {
         if !new["metadata"]["deletionTimestamp"].is_null() && !has_finalizers(&new) {
             // The answer still has the number of the version that was deleted. Watches are told of a new one, in which nothing
             // else is new.
-            self.store(Kind::Deleted, &key, live.as_ref().clone(), managers);
+            self.store(Kind::Deleted, manager, &key, live.as_ref().clone(), managers);
             return Answer::new(200, new);
         }
-        Answer::new(200, self.store(Kind::Modified, &key, new, managers).as_ref().clone())
+        Answer::new(200, self.store(Kind::Modified, manager, &key, new, managers).as_ref().clone())
     }
 
     /// Deletes an AmiShare, or marks it as deleted while it has finalizers.
@@ -239,7 +245,7 @@ impl Stored {
         if !has_finalizers(&object) {
             let mut about = details(name);
             about["uid"] = object["metadata"]["uid"].clone();
-            self.store(Kind::Deleted, &key, object, managers);
+            self.store(Kind::Deleted, SOMEBODY, &key, object, managers);
             let body =
                 json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": about});
             return Answer::new(200, body);
@@ -248,7 +254,7 @@ impl Stored {
             object["metadata"]["deletionTimestamp"] = self.now().into();
             object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
             object["metadata"]["generation"] = (object["metadata"]["generation"].as_i64().unwrap() + 1).into();
-            object = self.store(Kind::Modified, &key, object, managers).as_ref().clone();
+            object = self.store(Kind::Modified, SOMEBODY, &key, object, managers).as_ref().clone();
         }
         Answer::new(200, object)
     }

@@ -133,8 +133,9 @@ impl Arena {
     }
 }
 
+/// How the SDK sleeps.
 #[derive(Debug)]
-struct Sleep;
+pub struct Sleep;
 
 impl aws_sdk_ec2::config::AsyncSleep for Sleep {
     fn sleep(&self, duration: std::time::Duration) -> aws_sdk_ec2::config::Sleep {
