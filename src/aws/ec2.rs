@@ -33,6 +33,10 @@ const ATTEMPTS: u32 = 3;
 /// How often a call is tried that AWS answers with too many requests. Each of them waits in a lane that has become slower.
 const ATTEMPTS_THROTTLED: u32 = 8;
 
+/// The longest that a call waits for its turn. Only a lane that AWS keeps refusing is that slow: sixty images share the lane of a
+/// Region, at five calls a second.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
+
 /// The longest wait before the second attempt at what got no answer. It doubles with each.
 const BACKOFF: Duration = Duration::from_secs(1);
 
@@ -225,7 +229,8 @@ impl Ec2 {
             };
             tracing::debug!(operation, region = %self.region, %failure, "call to AWS failed");
             match failure.class {
-                Class::Throttled if throttled + 1 < ATTEMPTS_THROTTLED => throttled += 1,
+                // Who has had no turn has waited long enough for somebody to be told.
+                Class::Throttled if failure.code.is_some() && throttled + 1 < ATTEMPTS_THROTTLED => throttled += 1,
                 // Every change is one that can be made twice.
                 Class::Unavailable if unanswered + 1 < ATTEMPTS => {
                     let longest = BACKOFF * 2u32.pow(unanswered);
@@ -247,7 +252,9 @@ impl Ec2 {
         E: std::error::Error + ProvideErrorMetadata + 'static,
         Fut: Future<Output = Result<T, SdkError<E, Response>>>,
     {
-        let turn = self.lanes.enter(operation, urgency).await;
+        let Ok(turn) = tokio::time::timeout(LONGEST_WAIT, self.lanes.enter(operation, urgency)).await else {
+            return Err(Failure::without_a_turn(operation, LONGEST_WAIT));
+        };
         let started = Instant::now();
         let result = send().await.map_err(|error| failure(operation, &error));
         let code = match &result {

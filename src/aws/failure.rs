@@ -3,7 +3,7 @@
 //! Pure: knows AWS's error codes (aws.md section 1.1) and nothing of the SDK. Everything that decides by an error decides by
 //! [`Class`]; the texts are for people.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use strum::IntoStaticStr;
 
@@ -114,6 +114,15 @@ impl Failure {
     /// The failure of a call that got no answer that could be understood.
     pub fn unanswered(operation: &'static str, message: impl Into<String>) -> Self {
         Self { class: Class::Unavailable, operation, code: None, message: message.into() }
+    }
+
+    /// The failure of a call that has waited so long for its turn in a request lane.
+    pub fn without_a_turn(operation: &'static str, waited: Duration) -> Self {
+        let message = format!(
+            "it was not made, because the account's request rate for it is used up: no turn within {} s",
+            waited.as_secs()
+        );
+        Self { class: Class::Throttled, operation, code: None, message }
     }
 
     /// The reason that conditions give for it.

@@ -308,6 +308,24 @@ fn an_api_that_is_refused_to_us_keeps_only_what_needs_it_waiting() {
 }
 
 #[test]
+fn an_account_whose_requests_others_use_up_is_told_of_and_served_once_they_stop() {
+    simulated(async {
+        let world = Virtual::start(1);
+        world.aws.set_foreign_load(vec![ForeignLoad::new(OWNER, REGION, "ModifyImageAttribute", 1000.0)]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.share(REGION, 0, &[A]);
+        let reason = || {
+            let object = world.memory.look(|stored| stored.object(NAMESPACE, &format!("{REGION}-0")));
+            object.map(|object| object["status"]["conditions"].to_string()).unwrap_or_default()
+        };
+        world.until("it says so", || reason().contains("\"Throttled\"")).await;
+        world.aws.set_foreign_load(Vec::new());
+        world.shared(REGION, 0, &[A]).await;
+        world.until("it is ready", || world.ready() == 1).await;
+    });
+}
+
+#[test]
 fn an_account_whose_limits_are_raised_is_served_as_fast_as_they_allow() {
     simulated(async {
         let world = Virtual::start_with(300, &["--request-rate-factor=3"]);
