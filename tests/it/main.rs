@@ -9,6 +9,7 @@ mod bad_input;
 mod calls;
 mod claims;
 mod clients;
+mod crash;
 mod deletion;
 mod drift;
 mod generated;

@@ -1,0 +1,409 @@
+//! The scenarios. CONTRIBUTING.md says how to add one.
+
+use serde_json::json;
+
+use super::{
+    commands::Command::{
+        Batch, Event, Give, GiveAndTake, GiveVolumes, Hold, Images, IsNewest, LaunchPermissions, LetGo, List, Narrow,
+        PublicAccess, Record, Status, Take, TakeVolumes, VolumePermissions, Watch,
+    },
+    scenario::{
+        Scenario,
+        Step::{Ask, Change, Create, Delete, End, InAws, Rest},
+        set,
+    },
+};
+use crate::{
+    harness::world::{IMAGE, SNAPSHOT},
+    moving::{OTHER_IMAGE, TWO_IMAGES},
+};
+
+const A: &str = "111111111111";
+const B: &str = "222222222222";
+const C: &str = "333333333333";
+const STRANGER: &str = "666666666666";
+const CLOSED: &str = "444455556666";
+const OTHER_SNAPSHOT: &str = "snap-0fedcba9876543210";
+
+/// [`IMAGE`], which somebody has shared with [`STRANGER`] before, and [`CLOSED`], which is nobody's account.
+const STRANGE: &str = r#"
+closedAccounts: ["444455556666"]
+images:
+  - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0],
+     launchPermissions: ["666666666666"]}
+"#;
+
+/// [`IMAGE`] in an account that may publish images.
+const UNBLOCKED: &str = r#"
+blockPublicAccess: [{account: "999988887777", region: us-east-1, images: unblocked}]
+images: [{id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}]
+"#;
+
+/// Two images that were registered from one snapshot.
+const ONE_SNAPSHOT: &str = r#"
+images:
+  - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}
+  - {id: ami-0fedcba9876543210, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}
+"#;
+
+/// The spec of a share of the image and its snapshots.
+fn with_volumes(accounts: &[&str]) -> serde_json::Value {
+    json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": accounts}})
+}
+
+/// The same in mode `Additive`.
+fn additive(accounts: &[&str]) -> serde_json::Value {
+    json!({"mode": "Additive", "createVolumePermission": "Accounts", "shareWith": {"accountIds": accounts}})
+}
+
+fn accounts(accounts: &[&str]) -> serde_json::Value {
+    json!({"shareWith": {"accountIds": accounts}})
+}
+
+/// More accounts than AWS takes in one call for a snapshot.
+fn many() -> Vec<String> {
+    (1..=501).map(|number| format!("{number:012}")).collect()
+}
+
+pub fn new_share() -> Scenario {
+    Scenario {
+        name: "new share",
+        trigger: vec![Create("base", with_volumes(&[A, B]))],
+        done: |end| end.held.on(IMAGE) == set(&[A, B]) && end.held.on(SNAPSHOT) == set(&[A, B]),
+        reaches: &[
+            List,
+            Watch,
+            Images,
+            LaunchPermissions,
+            VolumePermissions,
+            IsNewest,
+            Hold,
+            Record,
+            GiveVolumes,
+            Give,
+            Status,
+            Event,
+        ],
+        ..Scenario::default()
+    }
+}
+
+pub fn taken_over() -> Scenario {
+    Scenario {
+        name: "image taken over",
+        world: STRANGE,
+        trigger: vec![Create("base", accounts(&[A]))],
+        done: |end| end.held.on(IMAGE) == set(&[A]),
+        reaches: &[GiveAndTake],
+        ..Scenario::default()
+    }
+}
+
+pub fn accounts_taken_off() -> Scenario {
+    Scenario {
+        name: "accounts taken off",
+        before: vec![Create("base", with_volumes(&[A, B, C]))],
+        trigger: vec![Change("base", accounts(&[A]))],
+        done: |end| end.held.on(IMAGE) == set(&[A]) && end.held.on(SNAPSHOT) == set(&[A]),
+        reaches: &[Take, TakeVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn accounts_exchanged() -> Scenario {
+    Scenario {
+        name: "accounts exchanged",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Change("base", accounts(&[B, C]))],
+        done: |end| end.held.on(IMAGE) == set(&[B, C]) && end.held.on(SNAPSHOT) == set(&[B, C]),
+        reaches: &[Record, GiveVolumes, GiveAndTake, TakeVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn drift() -> Scenario {
+    Scenario {
+        name: "drift",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![
+            InAws(
+                "ModifyImageAttribute",
+                vec![
+                    ("ImageId", IMAGE),
+                    ("LaunchPermission.Add.1.UserId", STRANGER),
+                    ("LaunchPermission.Remove.1.UserId", A),
+                ],
+            ),
+            InAws(
+                "ModifySnapshotAttribute",
+                vec![("SnapshotId", SNAPSHOT), ("CreateVolumePermission.Remove.1.UserId", B)],
+            ),
+        ],
+        is_drift: true,
+        done: |end| end.held.on(IMAGE) == set(&[A, B]) && end.held.on(SNAPSHOT) == set(&[A, B]),
+        reaches: &[GiveVolumes, GiveAndTake],
+        ..Scenario::default()
+    }
+}
+
+pub fn refusal() -> Scenario {
+    Scenario {
+        name: "refusal isolated",
+        world: STRANGE,
+        trigger: vec![Create("base", with_volumes(&[A, CLOSED, B]))],
+        done: |end| end.held.on(IMAGE) == set(&[A, B]) && end.held.on(SNAPSHOT) == set(&[A, B]),
+        reaches: &[Narrow, Take, Give],
+        ..Scenario::default()
+    }
+}
+
+pub fn refusal_by_one_of_two() -> Scenario {
+    Scenario {
+        name: "refusal of one of two",
+        world: STRANGE,
+        before: vec![Create("well", additive(&[A]))],
+        trigger: vec![Create("typo", additive(&[A, B, CLOSED]))],
+        done: |end| end.held.on(IMAGE) == set(&[A, B, STRANGER]) && end.ready("typo") == "False PrincipalRefused",
+        reaches: &[Narrow],
+        ..Scenario::default()
+    }
+}
+
+pub fn batches_given() -> Scenario {
+    Scenario {
+        name: "snapshot batches given",
+        trigger: vec![Create(
+            "base",
+            json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": many()}}),
+        )],
+        done: |end| end.held.on(SNAPSHOT).len() == 501,
+        reaches: &[GiveVolumes, Batch],
+        ..Scenario::default()
+    }
+}
+
+pub fn batches_taken() -> Scenario {
+    Scenario {
+        name: "snapshot batches taken",
+        before: vec![Create(
+            "base",
+            json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": many()}}),
+        )],
+        trigger: vec![Change("base", json!({"createVolumePermission": "None"}))],
+        done: |end| end.held.on(SNAPSHOT).is_empty(),
+        reaches: &[TakeVolumes, Batch],
+        ..Scenario::default()
+    }
+}
+
+pub fn second_share() -> Scenario {
+    Scenario {
+        name: "second share comes",
+        before: vec![Create("one", with_volumes(&[A, B]))],
+        trigger: vec![Create("two", additive(&[B, C]))],
+        done: |end| end.held.on(IMAGE) == set(&[A, B, C]) && end.held.on(SNAPSHOT) == set(&[A, B, C]),
+        reaches: &[Hold, Record, Give, GiveVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn one_of_two_deleted() -> Scenario {
+    Scenario {
+        name: "one of two shares deleted",
+        before: vec![Create("one", with_volumes(&[A, B])), Rest, Create("two", additive(&[B, C]))],
+        trigger: vec![Delete("one")],
+        done: |end| end.held.on(IMAGE) == set(&[B, C]) && end.objects.len() == 1,
+        reaches: &[Take, TakeVolumes, LetGo],
+        ..Scenario::default()
+    }
+}
+
+pub fn one_hands_over_to_another() -> Scenario {
+    Scenario {
+        name: "one share leaves to another",
+        before: vec![Create("one", with_volumes(&[A, B]))],
+        trigger: vec![Create("two", additive(&[A, B])), Delete("one")],
+        done: |end| end.held.on(IMAGE) == set(&[A, B]) && end.objects.len() == 1,
+        reaches: &[LetGo],
+        ..Scenario::default()
+    }
+}
+
+pub fn deleted() -> Scenario {
+    Scenario {
+        name: "deleted",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(IMAGE).is_empty() && end.held.on(SNAPSHOT).is_empty(),
+        reaches: &[Take, TakeVolumes, LetGo, Event],
+        ..Scenario::default()
+    }
+}
+
+pub fn deleted_and_retained() -> Scenario {
+    Scenario {
+        name: "deleted and retained",
+        before: vec![Create(
+            "base",
+            json!({"deletionPolicy": "Retain", "createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}}),
+        )],
+        trigger: vec![Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(SNAPSHOT) == set(&[A, B]),
+        reaches: &[LetGo, Event],
+        ..Scenario::default()
+    }
+}
+
+pub fn made_and_deleted() -> Scenario {
+    Scenario {
+        name: "made and deleted at once",
+        trigger: vec![Create("base", with_volumes(&[A, B])), Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(IMAGE).is_empty(),
+        ..Scenario::default()
+    }
+}
+
+pub fn expired() -> Scenario {
+    Scenario {
+        name: "expired",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![End("base", 2)],
+        done: |end| end.ready("base") == "False Expired" && end.held.on(IMAGE).is_empty(),
+        reaches: &[Take, TakeVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn observed_then_enforced() -> Scenario {
+    Scenario {
+        name: "mode from Observe to Authoritative",
+        world: STRANGE,
+        before: vec![Create("base", json!({"mode": "Observe", "shareWith": {"accountIds": [A]}}))],
+        trigger: vec![Change("base", json!({"mode": "Authoritative"}))],
+        done: |end| end.held.on(IMAGE) == set(&[A]),
+        reaches: &[Hold, Record, GiveAndTake],
+        ..Scenario::default()
+    }
+}
+
+pub fn enforced_then_additive() -> Scenario {
+    Scenario {
+        name: "mode from Authoritative to Additive",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Change("base", additive(&[B, C]))],
+        done: |end| end.held.on(IMAGE) == set(&[B, C]) && end.held.on(SNAPSHOT) == set(&[B, C]),
+        reaches: &[GiveAndTake],
+        ..Scenario::default()
+    }
+}
+
+pub fn image_replaced() -> Scenario {
+    Scenario {
+        name: "image replaced",
+        world: TWO_IMAGES,
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Change("base", json!({"image": {"id": OTHER_IMAGE}}))],
+        done: |end| {
+            let (there, here) = (end.held.on(OTHER_IMAGE), end.held.on(IMAGE));
+            there == set(&[A, B]) && end.held.on(OTHER_SNAPSHOT) == there && here.is_empty()
+        },
+        reaches: &[Give, GiveVolumes, Take, TakeVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn image_replaced_and_deleted() -> Scenario {
+    Scenario {
+        name: "image replaced, then deleted",
+        world: TWO_IMAGES,
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Change("base", json!({"image": {"id": OTHER_IMAGE}})), Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(OTHER_IMAGE).is_empty() && end.held.on(IMAGE).is_empty(),
+        reaches: &[Take, TakeVolumes, LetGo],
+        ..Scenario::default()
+    }
+}
+
+pub fn image_replaced_beside_another() -> Scenario {
+    Scenario {
+        name: "image replaced beside another share",
+        world: TWO_IMAGES,
+        before: vec![Create("moves", with_volumes(&[A, B])), Rest, Create("stays", additive(&[B]))],
+        trigger: vec![Change("moves", json!({"image": {"id": OTHER_IMAGE}}))],
+        done: |end| end.held.on(OTHER_IMAGE) == set(&[A, B]) && end.held.on(IMAGE) == set(&[B]),
+        reaches: &[Give, GiveVolumes, Take, TakeVolumes],
+        ..Scenario::default()
+    }
+}
+
+pub fn made_public() -> Scenario {
+    Scenario {
+        name: "made public",
+        world: UNBLOCKED,
+        flags: &["--allow-public-sharing"],
+        before: vec![Create("base", accounts(&[A]))],
+        trigger: vec![Change("base", json!({"shareWith": {"public": true}}))],
+        done: |end| end.held.on(IMAGE) == set(&[A, "all"]),
+        reaches: &[PublicAccess, Give],
+        ..Scenario::default()
+    }
+}
+
+pub fn suspended_and_resumed() -> Scenario {
+    Scenario {
+        name: "resumed",
+        before: vec![
+            Create("base", accounts(&[A])),
+            Rest,
+            Change("base", json!({"suspend": true})),
+            Rest,
+            Change("base", accounts(&[B])),
+        ],
+        trigger: vec![Change("base", json!({"suspend": false}))],
+        done: |end| end.held.on(IMAGE) == set(&[B]),
+        reaches: &[GiveAndTake],
+        ..Scenario::default()
+    }
+}
+
+pub fn one_snapshot_of_two_images() -> Scenario {
+    Scenario {
+        name: "one of two images of a snapshot given up",
+        world: ONE_SNAPSHOT,
+        before: vec![
+            Create("one", with_volumes(&[A, B])),
+            Create(
+                "other",
+                json!({
+                    "image": {"id": OTHER_IMAGE}, "createVolumePermission": "Accounts", "shareWith": {"accountIds": [B, C]},
+                }),
+            ),
+        ],
+        trigger: vec![Delete("one")],
+        done: |end| end.objects.len() == 1 && end.held.on(SNAPSHOT) == set(&[B, C]),
+        reaches: &[Take, TakeVolumes, LetGo],
+        ..Scenario::default()
+    }
+}
+
+pub fn image_gone() -> Scenario {
+    Scenario {
+        name: "deleted after its image",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![InAws("DeregisterImage", vec![("ImageId", IMAGE)]), Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(SNAPSHOT).is_empty(),
+        reaches: &[TakeVolumes, LetGo],
+        ..Scenario::default()
+    }
+}
+
+pub fn asked_for_a_check() -> Scenario {
+    Scenario {
+        name: "check with nothing to do",
+        before: vec![Create("base", with_volumes(&[A, B]))],
+        trigger: vec![Ask("base")],
+        done: |end| end.ready("base") == "True Synced",
+        reaches: &[Status],
+        ..Scenario::default()
+    }
+}
