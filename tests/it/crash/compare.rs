@@ -33,18 +33,24 @@ impl Holdings {
         self.0.get(id).into_iter().flatten().map(String::as_str).collect()
     }
 
+    /// These hold these permissions, and nobody else any.
+    pub fn these(held: &[(&str, &[&str])]) -> Self {
+        let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self(held.iter().map(|(id, who)| ((*id).to_owned(), text(who))).collect())
+    }
+
     fn is_held(&self, id: &str, who: &str) -> bool {
         self.0.get(id).is_some_and(|held| held.contains(who))
     }
 }
 
-/// Finds who held a permission for a moment that they have neither before nor after, or lost one that they have both before and
-/// after. `moments` are those after each write to AWS.
-pub fn strays(before: &[Holdings], after: &Holdings, moments: &[Holdings]) -> Vec<String> {
+/// Finds who held a permission for a moment that they have neither before nor after nor may have `meanwhile`, or lost one that they
+/// have both before and after. `moments` are those after each write to AWS.
+pub fn strays(before: &[Holdings], after: &Holdings, meanwhile: &Holdings, moments: &[Holdings]) -> Vec<String> {
     let mut found = Vec::new();
     for (number, moment) in moments.iter().enumerate() {
         for (id, held) in &moment.0 {
-            let stray = |who: &&String| !before.iter().chain([after]).any(|there| there.is_held(id, who));
+            let stray = |who: &&String| !before.iter().chain([after, meanwhile]).any(|there| there.is_held(id, who));
             found.extend(held.iter().filter(stray).map(|who| format!("write {number}: {who} got {id} by mistake")));
         }
         for (id, who) in after.0.iter().flat_map(|(id, held)| held.iter().map(move |who| (id, who))) {

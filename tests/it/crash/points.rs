@@ -16,7 +16,7 @@ use strum::{Display, EnumString, IntoEnumIterator};
 
 use super::{
     commands::{Command, commands},
-    compare::{State, strays},
+    compare::{Holdings, State, strays},
     cut::{Blow, Call, Point},
     place::{Ground, Job, Place},
     play::Play,
@@ -231,6 +231,7 @@ async fn perform(
     let commands = commands(&calls, &play.aws.calls());
     play.let_time_pass().await;
     play.state().await.is(&end).map_err(|why| format!("it does not stay so:\n{why}"))?;
-    let strays = strays(&play.before, &end.held, &play.history.lock().unwrap());
+    let meanwhile = Holdings::these(scenario.meanwhile);
+    let strays = strays(&play.before, &end.held, &meanwhile, &play.history.lock().unwrap());
     if strays.is_empty() { Ok(Run { end, calls, commands }) } else { Err(strays.join("\n")) }
 }

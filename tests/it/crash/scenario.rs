@@ -21,6 +21,8 @@ pub struct Scenario {
     pub trigger: Vec<Step>,
     /// Whether the operator finds out only when it looks at AWS the next time.
     pub is_drift: bool,
+    /// Who may hold what for a moment, because the trigger says so before it says otherwise.
+    pub meanwhile: &'static [(&'static str, &'static [&'static str])],
     /// How one sees that everything is done, besides that every object has been seen to.
     pub done: fn(&State) -> bool,
     /// The kinds of calls that the operator makes.
@@ -36,6 +38,7 @@ impl Default for Scenario {
             before: Vec::new(),
             trigger: Vec::new(),
             is_drift: false,
+            meanwhile: &[],
             done: |_| true,
             reaches: &[],
         }

@@ -258,6 +258,7 @@ pub fn made_and_deleted() -> Scenario {
     Scenario {
         name: "made and deleted at once",
         trigger: vec![Create("base", with_volumes(&[A, B])), Delete("base")],
+        meanwhile: &[(IMAGE, &[A, B]), (SNAPSHOT, &[A, B])],
         done: |end| end.objects.is_empty() && end.held.on(IMAGE).is_empty(),
         ..Scenario::default()
     }
@@ -318,6 +319,7 @@ pub fn image_replaced_and_deleted() -> Scenario {
         world: TWO_IMAGES,
         before: vec![Create("base", with_volumes(&[A, B]))],
         trigger: vec![Change("base", json!({"image": {"id": OTHER_IMAGE}})), Delete("base")],
+        meanwhile: &[(OTHER_IMAGE, &[A, B]), (OTHER_SNAPSHOT, &[A, B])],
         done: |end| end.objects.is_empty() && end.held.on(OTHER_IMAGE).is_empty() && end.held.on(IMAGE).is_empty(),
         reaches: &[Take, TakeVolumes, LetGo],
         ..Scenario::default()
