@@ -28,6 +28,13 @@ test: lint build ## Run everything that CI runs
 	@target=$${CARGO_TARGET_DIR:-target} && $$target/debug/envtest build >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --all-features --locked
 
+# Not a part of `make test`: the release build takes minutes once, the run 25 minutes, and both want the machine for themselves.
+.PHONY: bench
+bench: toolchain ## Measure the operator beside a bare client and its peers; QUICK=1, or ONLY=small,peers,large,memory,cpu,drift
+	@cargo build --release --locked --all-features -p amishare -p bench
+	@target=$${CARGO_TARGET_DIR:-target} && $$target/release/bench run --amishare $$target/release/amishare \
+	  $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
 .PHONY: build
 build: toolchain ## Build everything
 	@cargo build $(BUILD)

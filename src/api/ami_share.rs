@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
+use super::compact::{Compact, PrincipalList};
 use super::interval::Interval;
 use super::names::{AccountId, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
 use super::principal::Principal;
@@ -25,7 +26,7 @@ pub struct ShareWith {
     #[serde(default)]
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub account_ids: BTreeSet<AccountId>,
+    pub account_ids: Compact<AccountId>,
 
     /// The organizations whose accounts may all launch the image, by ARN.
     #[serde(default)]
@@ -288,10 +289,10 @@ pub struct ImageStatus {
     pub encrypted: bool,
 
     /// Its EBS snapshots.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "Compact::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub snapshot_ids: BTreeSet<SnapshotId>,
+    pub snapshot_ids: Compact<SnapshotId>,
 }
 
 /// How many of those that the spec lists hold a launch permission.
@@ -316,11 +317,11 @@ pub struct GrantedOnImage {
     pub image_id: ImageId,
 
     /// Who got a launch permission on it: account ids, ARNs, or all.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "PrincipalList::is_empty")]
     // Twice what a spec can list: while one list replaces another, both are on record.
     #[schemars(length(max = 12000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub launch_permission: BTreeSet<Principal>,
+    pub launch_permission: PrincipalList,
 
     /// Who got createVolumePermission on its snapshots. Snapshots with the same accounts share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -341,5 +342,5 @@ pub struct GrantedOnSnapshots {
     /// The accounts that got createVolumePermission on each of them.
     #[schemars(length(max = 12000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub account_ids: BTreeSet<AccountId>,
+    pub account_ids: Compact<AccountId>,
 }

@@ -3,6 +3,7 @@
 //! Kubernetes types live here and in the controllers, nowhere else. Pure: no I/O, no clock.
 
 pub mod ami_share;
+pub mod compact;
 pub mod conditions;
 pub mod crd;
 pub mod docs;
@@ -12,6 +13,7 @@ pub mod principal;
 pub mod stored;
 
 pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
+pub use compact::{Compact, PrincipalList};
 pub use conditions::{ConditionType, Reason};
 pub use interval::Interval;
 pub use names::{AccountId, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};

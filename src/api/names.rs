@@ -5,7 +5,6 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 
 /// A text that is not the name it should be; the message says what such a name looks like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,21 +22,43 @@ impl InvalidName {
     }
 }
 
-/// Gives a type that parses from and prints as one string its serde form and its CRD schema.
-macro_rules! string_form {
-    ($type:ty, $name:literal, max_length: $max:literal, pattern: $pattern:expr) => {
-        impl TryFrom<String> for $type {
-            type Error = InvalidName;
-            fn try_from(text: String) -> Result<Self, InvalidName> {
-                text.parse()
+/// Gives a type that parses from and prints as one string its serde form. By hand, because objects hold thousands of these: the
+/// derived form through `String` makes one for each.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 
-        impl From<$type> for String {
-            fn from(name: $type) -> String {
-                name.to_string()
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+
+                impl serde::de::Visitor<'_> for Text {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a string")
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Text)
             }
         }
+    };
+}
+pub(crate) use as_text;
+
+/// Gives a type that parses from and prints as one string its serde form and its CRD schema.
+macro_rules! string_form {
+    ($type:ty, $name:literal, max_length: $max:literal, pattern: $pattern:expr) => {
+        $crate::api::names::as_text!($type);
 
         impl $type {
             /// The pattern that the CRD schema carries, in the regular expressions that Kubernetes reads (RE2).
@@ -61,8 +82,7 @@ macro_rules! string_form {
 }
 
 /// An AWS account: twelve digits, of which leading zeros count.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(u64);
 
 impl FromStr for AccountId {
@@ -99,8 +119,7 @@ string_form!(AccountId, "AccountId", max_length: 32, pattern: "^[0-9]{12}$");
 macro_rules! text_name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
 
         impl $type {

@@ -3,15 +3,13 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::names::{AccountId, InvalidName, OrganizationArn, OrganizationalUnitArn};
+use super::names::{AccountId, InvalidName, OrganizationArn, OrganizationalUnitArn, as_text};
 
 /// Somebody who can be given access to an image: an account, an organization, an organizational unit, or everybody.
 ///
 /// Written as EC2 lists it: the account id, the ARN, or `all`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Principal {
     /// One account.
     Account(AccountId),
@@ -33,6 +31,10 @@ impl FromStr for Principal {
         if text == EVERYONE {
             return Ok(Self::Everyone);
         }
+        // Nearly all of them are accounts, and every attempt that fails makes a message.
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            return text.parse().map(Self::Account);
+        }
         if let Ok(organization) = text.parse() {
             return Ok(Self::Organization(organization));
         }
@@ -43,19 +45,7 @@ impl FromStr for Principal {
     }
 }
 
-impl TryFrom<String> for Principal {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
-    }
-}
-
-impl From<Principal> for String {
-    fn from(principal: Principal) -> String {
-        principal.to_string()
-    }
-}
+as_text!(Principal);
 
 impl From<AccountId> for Principal {
     fn from(account: AccountId) -> Self {

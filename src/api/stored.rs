@@ -3,18 +3,24 @@
 //! An object that an older schema let through, or that was written with validation switched off, must not break the watch of
 //! all others, and must not be forgotten either: what can still be read of it protects whom it names.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{AmiShare, AmiShareStatus, ImageId, ImageRef, Principal, Region, ami_share::GrantedOnImage};
+use super::{
+    AmiShare, AmiShareSpec, AmiShareStatus, GROUP, ImageId, ImageRef, Principal, Region, ami_share::GrantedOnImage,
+};
 
-/// One stored object.
+/// One stored object. Thousands of them are held for as long as the operator runs, so that only what somebody reads is kept.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Its metadata.
+    /// Its metadata, without labels, owners, managed fields and the annotations of others.
     pub metadata: ObjectMeta,
     /// Its content.
     pub content: Content,
@@ -24,9 +30,18 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub enum Content {
     /// An AmiShare of this version.
-    Share(Box<AmiShare>),
+    Share(Box<Share>),
     /// Something else.
     Unreadable(Box<Unreadable>),
+}
+
+/// What an AmiShare says, beside its metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share {
+    /// What is wanted.
+    pub spec: AmiShareSpec,
+    /// What was last seen and done.
+    pub status: Option<AmiShareStatus>,
 }
 
 /// What can still be read of an object that is not an AmiShare of this version.
@@ -49,20 +64,21 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    fn salvage(object: &Value, error: String) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let region: Option<Region> = text("/spec/region").and_then(|r| r.parse().ok());
-        let id: Option<ImageId> = text("/spec/image/id").and_then(|id| id.parse().ok());
+    fn salvage(spec: &Value, status: Option<&Value>, error: String) -> Self {
+        let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
+        let region: Option<Region> = text("/region").and_then(|r| r.parse().ok());
+        let id: Option<ImageId> = text("/image/id").and_then(|id| id.parse().ok());
         let listed = ["accountIds", "organizationArns", "organizationalUnitArns"]
             .into_iter()
-            .filter_map(|field| object.pointer(&format!("/spec/shareWith/{field}"))?.as_array())
+            .filter_map(|field| spec.pointer(&format!("/shareWith/{field}"))?.as_array())
             .flatten()
             .filter_map(|principal| principal.as_str()?.parse().ok());
-        let everyone = object.pointer("/spec/shareWith/public") == Some(&Value::Bool(true));
-        let whole = object.get("status").map_or(Ok(AmiShareStatus::default()), AmiShareStatus::deserialize);
+        let everyone = spec.pointer("/shareWith/public") == Some(&Value::Bool(true));
+        let whole = status.map_or(Ok(AmiShareStatus::default()), AmiShareStatus::deserialize);
         let status_is_whole = whole.is_ok();
         let status = whole.unwrap_or_else(|_| {
-            let granted = object.pointer("/status/granted").and_then(Value::as_array).into_iter().flatten();
+            let granted =
+                status.and_then(|status| status.get("granted")).and_then(Value::as_array).into_iter().flatten();
             let granted = granted.filter_map(|entry| GrantedOnImage::deserialize(entry).ok()).collect();
             AmiShareStatus { granted, ..AmiShareStatus::default() }
         });
@@ -70,7 +86,7 @@ impl Unreadable {
             error,
             image: region.clone().zip(id).map(|(region, id)| ImageRef { region, id }),
             region,
-            leaves_as_it_is: text("/spec/deletionPolicy") == Some("Retain") || text("/spec/mode") == Some("Observe"),
+            leaves_as_it_is: text("/deletionPolicy") == Some("Retain") || text("/mode") == Some("Observe"),
             principals: listed.chain(everyone.then_some(Principal::Everyone)).collect(),
             status,
             status_is_whole,
@@ -101,7 +117,7 @@ impl Stored {
     }
 
     /// The AmiShare, if it can be read.
-    pub fn share(&self) -> Option<&AmiShare> {
+    pub fn share(&self) -> Option<&Share> {
         match &self.content {
             Content::Share(share) => Some(share),
             Content::Unreadable(_) => None,
@@ -111,21 +127,72 @@ impl Stored {
 
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
-        // Nobody here reads who manages which field, and it is about half of the metadata.
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        match AmiShare::deserialize(&object) {
-            Ok(share) => Ok(Self { metadata: share.metadata.clone(), content: Content::Share(Box::new(share)) }),
-            Err(error) => {
-                let metadata = object.get("metadata").cloned().unwrap_or_default();
-                let metadata = ObjectMeta::deserialize(metadata).map_err(serde::de::Error::custom)?;
-                Ok(Self {
-                    metadata,
-                    content: Content::Unreadable(Box::new(Unreadable::salvage(&object, error.to_string()))),
-                })
-            }
+        let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
+        let share = || {
+            let spec = AmiShareSpec::deserialize(&spec)?;
+            let status = status.as_ref().map(AmiShareStatus::deserialize).transpose()?;
+            Ok::<_, serde_json::Error>(Share { spec, status })
+        };
+        let content = match share() {
+            Ok(share) => Content::Share(Box::new(share)),
+            Err(error) => Content::Unreadable(Box::new(Unreadable::salvage(&spec, status.as_ref(), error.to_string()))),
+        };
+        Ok(Self { metadata: metadata.into(), content })
+    }
+}
+
+/// An object as it comes over the wire. What has no field here is skipped and never takes memory: above all who manages which
+/// field, which is as long as the spec.
+#[derive(Deserialize)]
+struct Raw {
+    metadata: RawMetadata,
+    #[serde(default)]
+    spec: Value,
+    status: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl From<RawMetadata> for ObjectMeta {
+    fn from(raw: RawMetadata) -> Self {
+        let RawMetadata {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            generation,
+            creation_timestamp,
+            deletion_timestamp,
+            finalizers,
+            annotations,
+        } = raw;
+        // kubectl's holds the whole object once more.
+        let is_ours = |name: &str| name.split_once('/').is_some_and(|(prefix, _)| prefix.ends_with(GROUP));
+        let annotations =
+            annotations.map(|all| all.into_iter().filter(|(name, _)| is_ours(name)).collect::<BTreeMap<_, _>>());
+        Self {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            generation,
+            creation_timestamp,
+            deletion_timestamp,
+            finalizers,
+            annotations: annotations.filter(|annotations| !annotations.is_empty()),
+            ..Self::default()
         }
     }
 }

@@ -9,9 +9,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
-use strum::VariantArray;
 
-use crate::api::{ConditionType, Region};
+use crate::api::Region;
+
+mod objects;
+
+use objects::Objects;
 
 /// From a reconcile that finds nothing to do to one that waits for AWS.
 const RECONCILE_SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -76,22 +79,6 @@ struct KubeRequest {
     code: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Condition {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-    r#type: String,
-    status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Object {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-}
-
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
@@ -115,8 +102,7 @@ pub struct Metrics {
     lane_waiting: Family<Lane, Gauge>,
     kube_requests: Family<KubeRequest, Counter>,
     drift_corrected: Counter,
-    conditions: Family<Condition, Gauge>,
-    suspended: Family<Object, Gauge>,
+    objects: Objects,
 }
 
 impl Default for Metrics {
@@ -134,8 +120,6 @@ fn label(outcome: Outcome) -> &'static str {
         Outcome::Terminal => "terminal",
     }
 }
-
-const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 impl Metrics {
     /// Metrics that all stand at nothing.
@@ -159,8 +143,7 @@ impl Metrics {
             lane_waiting: Family::default(),
             kube_requests: Family::default(),
             drift_corrected: Counter::default(),
-            conditions: Family::default(),
-            suspended: Family::default(),
+            objects: Objects::default(),
         };
         metrics.register();
         metrics
@@ -194,8 +177,7 @@ impl Metrics {
             "Permissions put right that somebody else had changed",
             self.drift_corrected.clone(),
         );
-        r.register("status_condition", "Conditions: 1 for the status that each one has", self.conditions.clone());
-        r.register("suspended", "1 for an object that is suspended", self.suspended.clone());
+        r.register_collector(Box::new(self.objects.clone()));
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -277,31 +259,16 @@ impl Metrics {
     pub fn conditions<'a>(
         &self,
         kind: &'static str,
-        (namespace, name): (&str, &str),
+        object: (&str, &str),
         conditions: impl Iterator<Item = (&'a str, &'a str)>,
         suspended: bool,
     ) {
-        self.forget(kind, (namespace, name));
-        for (r#type, current) in conditions {
-            for status in STATUSES {
-                let labels =
-                    Condition { kind, namespace: namespace.into(), name: name.into(), r#type: r#type.into(), status };
-                self.conditions.get_or_create(&labels).set(i64::from(status == current));
-            }
-        }
-        let object = Object { kind, namespace: namespace.into(), name: name.into() };
-        self.suspended.get_or_create(&object).set(i64::from(suspended));
+        self.objects.set(kind, object, conditions, suspended);
     }
 
     /// An object is no more.
-    pub fn forget(&self, kind: &'static str, (namespace, name): (&str, &str)) {
-        for r#type in ConditionType::VARIANTS {
-            for status in STATUSES {
-                let (namespace, name, r#type) = (namespace.into(), name.into(), r#type.as_str().into());
-                self.conditions.remove(&Condition { kind, namespace, name, r#type, status });
-            }
-        }
-        self.suspended.remove(&Object { kind, namespace: namespace.into(), name: name.into() });
+    pub fn forget(&self, kind: &'static str, object: (&str, &str)) {
+        self.objects.forget(kind, object);
     }
 }
 

@@ -10,10 +10,11 @@ use kube::{Resource, ResourceExt};
 
 use super::granted::Granted;
 use crate::api::{
-    ABANDON, AmiShare, ConditionType, FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
+    ABANDON, AmiShareStatus, ConditionType, FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region,
+    SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
     conditions::find,
-    stored::{Content, Stored},
+    stored::{Content, Share, Stored},
 };
 
 /// The namespace and name of an object.
@@ -99,7 +100,7 @@ impl Claim {
     /// What `object` says about `image` at `now`, if anything.
     pub fn on(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
         match &object.content {
-            Content::Share(share) => Self::of_share(image, share, now),
+            Content::Share(share) => Self::of_share(image, object, share, now),
             Content::Unreadable(unreadable) => {
                 let granted = Granted::on(&image.id, &unreadable.status.granted);
                 let names_it = unreadable.image.as_ref() == Some(image);
@@ -127,7 +128,7 @@ impl Claim {
         }
     }
 
-    fn of_share(image: &ImageRef, share: &AmiShare, now: Timestamp) -> Option<Self> {
+    fn of_share(image: &ImageRef, object: &Stored, share: &Share, now: Timestamp) -> Option<Self> {
         // Every field by name: one that is added to the spec does not compile until it has an effect here or beside it.
         let AmiShareSpec {
             region,
@@ -146,8 +147,8 @@ impl Claim {
         if !names_it && (*region != image.region || granted.is_empty()) {
             return None;
         }
-        let deleting = share.meta().deletion_timestamp.is_some();
-        if deleting && names_it && *mode == ShareMode::Authoritative && has_lost_its_record(share) {
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        if deleting && names_it && *mode == ShareMode::Authoritative && has_lost_its_record(object) {
             // It answers for the whole list, recorded or not.
             granted.launch = share_with.principals();
         }
@@ -155,12 +156,12 @@ impl Claim {
             // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
             let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
             let lists_for_volumes = Some(accounts(&lists));
-            let (key, standing) = (ObjectKey::of(share), Standing::Unreadable);
+            let (key, standing) = (ObjectKey::of(object), Standing::Unreadable);
             return Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false, unfinished: false });
         }
         let standing = if deleting {
             match (mode, deletion_policy) {
-                _ if leaving(share) == Some(Standing::LeavingAsItIs) => Standing::LeavingAsItIs,
+                _ if leaving(object) == Some(Standing::LeavingAsItIs) => Standing::LeavingAsItIs,
                 (ShareMode::Observe, _) | (_, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
                 (_, DeletionPolicy::Revoke) => Standing::Leaving,
             }
@@ -184,7 +185,7 @@ impl Claim {
         let lists_for_volumes =
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
         let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
-        Some(Self { key: ObjectKey::of(share), standing, lists, lists_for_volumes, granted, expired, unfinished })
+        Some(Self { key: ObjectKey::of(object), standing, lists, lists_for_volumes, granted, expired, unfinished })
     }
 
     /// Whether AWS has to be looked at for this claim.
@@ -199,9 +200,9 @@ impl Claim {
 
 /// Whether an object was acted on, as its finalizer shows, and its status knows nothing of that: somebody has wiped it, or it was
 /// restored from a backup without one.
-fn has_lost_its_record(share: &AmiShare) -> bool {
-    let nothing_known = share.status.as_ref().is_none_or(|s| s.observed_generation.is_none() && s.granted.is_empty());
-    nothing_known && share.finalizers().iter().any(|f| f == FINALIZER)
+fn has_lost_its_record(object: &Stored) -> bool {
+    let nothing_known = |s: &AmiShareStatus| s.observed_generation.is_none() && s.granted.is_empty();
+    object.known_status().is_none_or(nothing_known) && object.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 /// The accounts among `principals`: only they can be listed for createVolumePermission.

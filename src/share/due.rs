@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{claim::Standing, observed::Sight, reconcile::Claimant};
 use crate::{
-    api::{AmiShare, ConditionType, ImageRef, REQUESTED_AT, Reason, conditions::find},
+    api::{ConditionType, ImageRef, REQUESTED_AT, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
 };
 use kube::ResourceExt;
@@ -25,7 +25,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// The claimants that are acted on at intervals.
-fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &AmiShare> {
+fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &Share> {
     let acts = |c: &&Claimant| c.claim.standing.writes() || c.claim.standing == Standing::Observing;
     claimants.iter().filter(acts).filter_map(|c| c.object.share())
 }

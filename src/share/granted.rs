@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    ImageId, Principal, SnapshotId,
+    Compact, ImageId, Principal, SnapshotId,
     ami_share::{GrantedOnImage, GrantedOnSnapshots},
 };
 
@@ -32,7 +32,7 @@ impl Granted {
                     .extend(account_ids.iter().copied().map(Principal::Account));
             }
         }
-        Self { launch: record.launch_permission.clone(), volumes }
+        Self { launch: record.launch_permission.iter().collect(), volumes }
     }
 
     /// Whether nothing has been given.
@@ -73,7 +73,7 @@ impl Granted {
 
     fn to_status(&self, image: &ImageId) -> GrantedOnImage {
         // Nearly always every snapshot has the same accounts: one entry for all of them keeps the status small.
-        let mut by_accounts: BTreeMap<BTreeSet<_>, BTreeSet<SnapshotId>> = BTreeMap::new();
+        let mut by_accounts: BTreeMap<Compact<_>, BTreeSet<SnapshotId>> = BTreeMap::new();
         for (snapshot, principals) in &self.volumes {
             let accounts = principals.iter().filter_map(|p| match p {
                 Principal::Account(account) => Some(*account),
@@ -83,7 +83,7 @@ impl Granted {
         }
         GrantedOnImage {
             image_id: image.clone(),
-            launch_permission: self.launch.clone(),
+            launch_permission: self.launch.iter().cloned().collect(),
             create_volume_permission: by_accounts
                 .into_iter()
                 .map(|(account_ids, snapshot_ids)| GrantedOnSnapshots { snapshot_ids, account_ids })

@@ -309,7 +309,7 @@ fn image_status(image: &super::observed::Image) -> ImageStatus {
         state: image.state.clone(),
         public: image.public,
         encrypted: image.encrypted,
-        snapshot_ids: image.snapshots.clone(),
+        snapshot_ids: image.snapshots.iter().cloned().collect(),
     }
 }
 

@@ -39,15 +39,18 @@ impl std::fmt::Display for Work {
 #[derive(Debug, Clone, Default)]
 pub struct Shares(Arc<RwLock<Inner>>);
 
+/// Names in their order. Nearly always one: a tree would make room for eleven.
+type Keys = Vec<Arc<ObjectKey>>;
+
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<ObjectKey, Arc<Stored>>,
-    by_image: HashMap<ImageRef, BTreeSet<ObjectKey>>,
-    by_snapshot: HashMap<(Region, SnapshotId), BTreeSet<ObjectKey>>,
+    objects: HashMap<Arc<ObjectKey>, Arc<Stored>>,
+    by_image: HashMap<ImageRef, Keys>,
+    by_snapshot: HashMap<(Region, SnapshotId), Keys>,
     /// What each watch has listed since it began to list anew.
-    listing: BTreeMap<usize, HashSet<ObjectKey>>,
+    listing: BTreeMap<usize, HashSet<Arc<ObjectKey>>>,
     /// Which watch told of an object.
-    source: HashMap<ObjectKey, usize>,
+    source: HashMap<Arc<ObjectKey>, usize>,
     /// What follows from versions that did not come from a watch. The watch will tell of them as if they were nothing new, and
     /// then this is acted on.
     owed: Effect,
@@ -72,25 +75,26 @@ impl Shares {
                 inner.listing.insert(watch, HashSet::new());
             }
             Event::InitApply(object) => {
-                let key = ObjectKey::of(&object);
-                inner.listing.entry(watch).or_default().insert(key.clone());
+                let key = inner.key(&object);
+                inner.listing.entry(watch).or_default().insert(Arc::clone(&key));
                 inner.source.insert(key, watch);
                 inner.put(object, &mut effect);
             }
             Event::InitDone => {
                 let listed = inner.listing.remove(&watch).unwrap_or_default();
-                let missed: Vec<ObjectKey> = inner
+                let missed: Vec<Arc<ObjectKey>> = inner
                     .source
                     .iter()
                     .filter(|(key, source)| **source == watch && !listed.contains(*key))
-                    .map(|(key, _)| key.clone())
+                    .map(|(key, _)| Arc::clone(key))
                     .collect();
                 for key in &missed {
                     inner.remove(key, &mut effect);
                 }
             }
             Event::Apply(object) => {
-                inner.source.insert(ObjectKey::of(&object), watch);
+                let key = inner.key(&object);
+                inner.source.insert(key, watch);
                 inner.put(object, &mut effect);
             }
             Event::Delete(object) => inner.remove(&ObjectKey::of(&object), &mut effect),
@@ -113,7 +117,8 @@ impl Shares {
     pub fn read(&self, object: Stored, watch: Option<usize>) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(watch) = watch {
-            inner.source.insert(ObjectKey::of(&object), watch);
+            let key = inner.key(&object);
+            inner.source.insert(key, watch);
         }
         let mut owed = std::mem::take(&mut inner.owed);
         inner.put(object, &mut owed);
@@ -179,8 +184,16 @@ impl Shares {
 }
 
 impl Inner {
+    /// The name of an object, of which there is one in memory.
+    fn key(&self, object: &Stored) -> Arc<ObjectKey> {
+        let key = ObjectKey::of(object);
+        let known = self.source.get_key_value(&key).map(|(known, _)| known);
+        let known = known.or_else(|| self.objects.get_key_value(&key).map(|(known, _)| known));
+        known.map_or_else(|| Arc::new(key), Arc::clone)
+    }
+
     fn put(&mut self, object: Stored, effect: &mut Effect) {
-        let key = ObjectKey::of(&object);
+        let key = self.key(&object);
         let before = self.objects.get(&key).cloned();
         if before.as_ref().is_some_and(|before| is_older(&object, before)) {
             return;
@@ -189,13 +202,11 @@ impl Inner {
         let left = before.as_ref().map(|b| images(b)).unwrap_or_default();
         left.difference(&concerned).for_each(|image| unlink(&mut self.by_image, image, &key));
         for image in &concerned {
-            self.by_image.entry(image.clone()).or_default().insert(key.clone());
+            link(&mut self.by_image, image, &key);
         }
         let (said, says) = (before.as_ref().map(|b| snapshots(b)).unwrap_or_default(), snapshots(&object));
         said.difference(&says).for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, &key));
-        for snapshot in says {
-            self.by_snapshot.entry(snapshot).or_default().insert(key.clone());
-        }
+        says.iter().for_each(|snapshot| link(&mut self.by_snapshot, snapshot, &key));
         let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
         let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
@@ -210,7 +221,7 @@ impl Inner {
             || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object))
         {
             if concerned.is_empty() {
-                effect.work.insert(Work::Object(key.clone()));
+                effect.work.insert(Work::Object(ObjectKey::clone(&key)));
             }
             effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
         }
@@ -231,9 +242,20 @@ impl Inner {
     }
 }
 
-fn unlink<T: Hash + Eq>(index: &mut HashMap<T, BTreeSet<ObjectKey>>, from: &T, key: &ObjectKey) {
+fn link<T: Hash + Eq + Clone>(index: &mut HashMap<T, Keys>, to: &T, key: &Arc<ObjectKey>) {
+    match index.get_mut(to) {
+        Some(keys) => {
+            if let Err(place) = keys.binary_search(key) {
+                keys.insert(place, Arc::clone(key));
+            }
+        }
+        None => drop(index.insert(to.clone(), vec![Arc::clone(key)])),
+    }
+}
+
+fn unlink<T: Hash + Eq>(index: &mut HashMap<T, Keys>, from: &T, key: &ObjectKey) {
     if let Some(keys) = index.get_mut(from) {
-        keys.remove(key);
+        keys.retain(|known| **known != *key);
         if keys.is_empty() {
             index.remove(from);
         }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a Python virtual environment that holds requirements.txt; makes it first when there is none.
+# Prints the path of a Python virtual environment that holds requirements.txt, or another file that is given; makes it first when
+# there is none.
 # It lives in the cache that tests/envtest uses, keyed by the requirements and Python's version. PYTHON names another python3.
 set -euo pipefail
 umask 022
@@ -7,7 +8,7 @@ umask 022
 say() { printf 'venv: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/requirements.txt
+requirements=${1:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/requirements.txt}
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "there is no $python on PATH: install Python 3.11 or later, or set PYTHON"
 command -v flock >/dev/null || fail "there is no flock on PATH: install util-linux"

@@ -8,7 +8,7 @@ use amishare::{
         ON_DELETE, Principal, Reason,
         ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, ShareMode, ShareWith},
         conditions::whole_seconds,
-        stored::{Content, Stored, Unreadable},
+        stored::{Content, Share, Stored, Unreadable},
     },
     share::granted::Granted,
 };
@@ -50,7 +50,7 @@ pub fn share_with(principals: &BTreeSet<Principal>) -> ShareWith {
     let mut with = ShareWith::default();
     for principal in principals.iter().cloned() {
         match principal {
-            Principal::Account(id) => drop(with.account_ids.insert(id)),
+            Principal::Account(id) => with.account_ids.extend([id]),
             Principal::Organization(arn) => drop(with.organization_arns.insert(arn)),
             Principal::OrganizationalUnit(arn) => drop(with.organizational_unit_arns.insert(arn)),
             Principal::Everyone => with.public = true,
@@ -196,8 +196,7 @@ impl Build {
     pub fn build(self) -> Stored {
         let AmiShare { metadata, spec, status } = self.share;
         if !self.unreadable {
-            let share = AmiShare { metadata: metadata.clone(), spec, status };
-            return Stored { metadata, content: Content::Share(Box::new(share)) };
+            return Stored { metadata, content: Content::Share(Box::new(Share { spec, status })) };
         }
         let named = spec.image.id.map(|id| ImageRef { region: spec.region, id });
         let content = Content::Unreadable(Box::new(Unreadable {
@@ -225,14 +224,10 @@ pub fn store_status(object: &mut Stored, status: AmiShareStatus) {
 pub fn edit(object: &mut Stored, change: impl FnOnce(&mut AmiShareSpec)) {
     let Content::Share(share) = &mut object.content else { panic!("cannot be read") };
     change(&mut share.spec);
-    share.metadata.generation = share.metadata.generation.map(|generation| generation + 1);
-    object.metadata = share.metadata.clone();
+    object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
 }
 
 /// Deletes an object, as a user does.
 pub fn delete(object: &mut Stored) {
     object.metadata.deletion_timestamp = Some(whole_seconds(now()));
-    if let Content::Share(share) = &mut object.content {
-        share.metadata = object.metadata.clone();
-    }
 }

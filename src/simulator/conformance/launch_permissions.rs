@@ -178,6 +178,20 @@ fn the_two_forms_do_not_go_together() {
     assert_eq!(answer.code().as_deref(), Some("InvalidParameterCombination"));
 }
 
+/// As Cloud Custodian sends it, and its users share images with it.
+#[test]
+fn an_operation_beside_the_canonical_form_has_no_effect() {
+    let aws = Aws::new();
+    aws.ok(OWNER, MODIFY, &[("ImageId", IMAGE), (ADD, FRIEND), ("OperationType", "add")]);
+    assert_eq!(aws.launch_permissions(IMAGE), [FRIEND]);
+    aws.ok(
+        OWNER,
+        MODIFY,
+        &[("ImageId", IMAGE), ("LaunchPermission.Remove.1.UserId", FRIEND), ("OperationType", "remove")],
+    );
+    assert!(aws.launch_permissions(IMAGE).is_empty());
+}
+
 #[test]
 fn the_legacy_form_needs_an_operation() {
     let text = "The request must contain the parameter OperationType";

@@ -31,6 +31,9 @@ const MAX_ACCOUNTS: usize = 10_000;
 
 const LEGACY: &[&str] = &["OperationType", "UserId", "UserGroup", "OrganizationArn", "OrganizationalUnitArn"];
 
+/// Who is meant, in the legacy form.
+const LEGACY_PRINCIPALS: &[&str] = &["UserId", "UserGroup", "OrganizationArn", "OrganizationalUnitArn"];
+
 /// Whether the parameters of `ModifyImageAttribute` are about launch permissions, in the canonical or the legacy form.
 pub(super) fn is_meant_by(params: &Params) -> bool {
     params.has("LaunchPermission") || LEGACY.iter().any(|name| params.has(name))
@@ -71,10 +74,11 @@ struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     fn read(params: &'a Params) -> Result<Self, ApiError> {
-        let is_legacy = LEGACY.iter().any(|name| params.has(name));
+        // `OperationType` beside the canonical form has no effect: Cloud Custodian sends it so, and AWS serves it.
+        let is_legacy = LEGACY_PRINCIPALS.iter().any(|name| params.has(name));
         let changes = match (params.has("LaunchPermission"), is_legacy) {
             (true, true) => {
-                let message = "The parameter launchPermission cannot be used with the parameter operationType";
+                let message = "The parameter launchPermission cannot be used with the parameter userId";
                 return Err(errors::invalid_parameter_combination(message));
             }
             (true, false) => Self { add: canonical(params, "Add"), remove: canonical(params, "Remove") },
