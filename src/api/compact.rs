@@ -95,7 +95,7 @@ impl<T: JsonSchema> JsonSchema for Compact<T> {
     }
 }
 
-/// PrincipalList, nearly all of which are accounts: those are kept as numbers. Its serde form and its schema are those of a set of
+/// Principals, nearly all of which are accounts: those are kept as numbers. Its serde form and its schema are those of a set of
 /// [`Principal`]s.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrincipalList {

@@ -129,6 +129,9 @@ impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
         let share = || {
+            if spec.is_null() {
+                return Err(serde::de::Error::missing_field("spec"));
+            }
             let spec = AmiShareSpec::deserialize(&spec)?;
             let status = status.as_ref().map(AmiShareStatus::deserialize).transpose()?;
             Ok::<_, serde_json::Error>(Share { spec, status })

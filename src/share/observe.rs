@@ -103,7 +103,9 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
                 let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");
                 return Ok((hindered(None, Reason::ImagePending, message, false), None));
             };
-            Ok((Sight::Shareable(found), Some(held)))
+            // The description may be older than the permissions, and than a change of ours.
+            let public = held.contains(&Principal::Everyone);
+            Ok((Sight::Shareable(Image { public, ..found }), Some(held)))
         }
         Err(failure) => match failure.class {
             Class::NotOwner => {

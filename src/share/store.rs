@@ -206,7 +206,9 @@ impl Inner {
         }
         let (said, says) = (before.as_ref().map(|b| snapshots(b)).unwrap_or_default(), snapshots(&object));
         said.difference(&says).for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, &key));
-        says.iter().for_each(|snapshot| link(&mut self.by_snapshot, snapshot, &key));
+        for snapshot in &says {
+            link(&mut self.by_snapshot, snapshot, &key);
+        }
         let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
         let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.

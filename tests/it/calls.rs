@@ -153,7 +153,10 @@ async fn two_hundred_images_are_asked_for_in_one_call() {
 #[tokio::test]
 async fn checks_that_find_nothing_share_one_question_are_spread_over_the_interval_and_write_nothing() {
     let mut world = world(40, 3, "10s").await;
-    calls_of_a_start(&mut world, 40).await;
+    world.start_operator().await;
+    for number in 0..40 {
+        world.wait_ready(&format!("share-{number}"), "True", "Synced").await;
+    }
     let (writes, stored) = (counts(&world, "amishare_kube_requests"), versions(&world).await);
     world.aws.clear_calls();
     let looks = eventually("every image has been checked", || async {

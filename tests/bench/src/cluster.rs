@@ -159,7 +159,9 @@ impl Cluster {
             while watch_once(&cluster, &version, &sender).await.is_ok() {
                 let Ok((items, newer)) = list(&cluster).await else { return };
                 version = newer;
-                items.into_iter().for_each(|seen| drop(sender.send(seen)));
+                for seen in items {
+                    drop(sender.send(seen));
+                }
             }
         });
         Ok(Onlooker { objects, seen })

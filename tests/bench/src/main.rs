@@ -178,7 +178,9 @@ async fn measure(context: &Context, part: Part, quick: bool, results: &mut Resul
 }
 
 fn keep(results: &mut Results, samples: Vec<sharing::Sample>) {
-    samples.iter().for_each(|sample| println!("{}", report::line(sample)));
+    for sample in &samples {
+        println!("{}", report::line(sample));
+    }
     results.samples.extend(samples);
 }
 

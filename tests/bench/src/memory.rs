@@ -78,7 +78,7 @@ pub async fn measure(context: &Context, size: Size) -> Result<Memory> {
     while quiet < 4 && begin.elapsed() < REST * 4 {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let now = usage::cpu(pid)?;
-        quiet = if now - before <= Duration::from_millis(10) && begin.elapsed() > Duration::from_secs(5) {
+        quiet = if now.saturating_sub(before) <= Duration::from_millis(10) && begin.elapsed() > Duration::from_secs(5) {
             quiet + 1
         } else {
             0
@@ -92,6 +92,7 @@ pub async fn measure(context: &Context, size: Size) -> Result<Memory> {
 }
 
 fn stretch(pid: u32, wall: Duration, cpu_before: Duration) -> Result<Stretch> {
-    let (cpu, peak, anonymous) = (usage::cpu(pid)? - cpu_before, usage::peak(pid)?, usage::anonymous(pid)?);
+    let (cpu, peak, anonymous) =
+        (usage::cpu(pid)?.saturating_sub(cpu_before), usage::peak(pid)?, usage::anonymous(pid)?);
     Ok(Stretch { wall, cpu, peak, anonymous })
 }

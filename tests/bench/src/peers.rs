@@ -1,4 +1,4 @@
-//! What people use today, from PyPI, each in a virtual environment of its own.
+//! What people use today, from `PyPI`, each in a virtual environment of its own.
 
 use std::{
     path::{Path, PathBuf},

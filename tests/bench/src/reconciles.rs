@@ -48,7 +48,7 @@ pub async fn cpu(context: &Context, accounts: usize) -> Result<Reconcile> {
     simulator.calls.new_calls()?;
     let before = usage::cpu(daemon.pid())?;
     tokio::time::sleep(COUNTED).await;
-    let cpu = usage::cpu(daemon.pid())? - before;
+    let cpu = usage::cpu(daemon.pid())?.saturating_sub(before);
     let count = simulator.calls.count()?.of("DescribeImageAttribute");
     daemon.stop()?;
     simulator.stop()?;
@@ -73,7 +73,7 @@ pub async fn drift(context: &Context) -> Result<Vec<Duration>> {
         since.insert(image.clone(), Instant::now());
         wire.call("ModifyImageAttribute", &change).await.context(image)?;
     }
-    let (mut lasted, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(60));
+    let (mut lasted, deadline) = (Vec::new(), Instant::now() + Duration::from_mins(1));
     while !since.is_empty() {
         if Instant::now() > deadline {
             bail!("{} images were not put right within a minute", since.len());

@@ -56,8 +56,8 @@ pub fn row(cells: &[String]) -> String {
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = row(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
     let rule: Vec<String> = head.iter().enumerate().map(|(n, _)| if n == 0 { "---" } else { "--:" }.into()).collect();
-    text += &format!("|{}|\n", rule.join("|"));
-    rows.iter().for_each(|cells| text += &row(cells));
+    text.extend(["|", &rule.join("|"), "|\n"]);
+    text.extend(rows.iter().map(|cells| row(cells)));
     text
 }
 
@@ -114,7 +114,7 @@ impl Results {
         text += "\n## Converge, check, repair\n\n";
         text += EXPLANATION;
         for (size, weather) in self.scenes() {
-            text += &format!("\n### {size}, {weather}\n\n");
+            text.extend(["\n### ", &size.to_string(), ", ", &weather.to_string(), "\n\n"]);
             text += &self.scene(size, weather);
         }
         text += "\n## Many objects\n\n";

@@ -90,7 +90,7 @@ pub async fn of_operator(context: &Context, size: Size, weather: Weather) -> Res
         }
         let asked = (phase != Phase::Converge).then_some(token.as_str());
         let done = onlooker.all_ready(asked, PATIENCE).await.with_context(|| child::tail(&dir.join("operator.log")))?;
-        let (cpu, peak) = (usage::cpu(pid)? - cpu, usage::peak(pid)?);
+        let (cpu, peak) = (usage::cpu(pid)?.saturating_sub(cpu), usage::peak(pid)?);
         let cost = Cost { wall: done.duration_since(begun), cpu, peak };
         let calls = simulator.calls.count()?;
         simulator.verify().await?;
@@ -120,7 +120,7 @@ pub async fn of_floor(context: &Context, size: Size, weather: Weather, kubernete
         if kubernetes {
             command.arg("--kubeconfig").arg(cluster.plane.kubeconfig());
         }
-        let cost = run(&cluster.plane, command, &dir).await?;
+        let cost = run(&cluster.plane, command, &dir)?;
         let calls = simulator.calls.count()?;
         simulator.verify().await?;
         let who = if kubernetes { Who::Floor } else { Who::FloorOfAws };
@@ -146,7 +146,7 @@ pub async fn of_peer(
     for phase in phases.iter().copied() {
         prepare(&mut simulator, phase).await?;
         let command = peer.command(context, &venv, &simulator.endpoint, size, &dir)?;
-        let mut cost = run(&cluster.plane, command, &dir).await?;
+        let mut cost = run(&cluster.plane, command, &dir)?;
         let mut calls = simulator.calls.count()?;
         simulator.verify().await?;
         let factor = u32::try_from(part)?;
@@ -171,7 +171,7 @@ async fn prepare(simulator: &mut Simulator, phase: Phase) -> Result<()> {
 }
 
 /// Runs a program to its end, without keeping the rest of this one waiting.
-async fn run(plane: &envtest::ControlPlane, mut command: Command, dir: &Path) -> Result<Cost> {
+fn run(plane: &envtest::ControlPlane, mut command: Command, dir: &Path) -> Result<Cost> {
     let log = dir.join("run.log");
     tokio::task::block_in_place(|| child::run(plane, &mut command, &log))
 }

@@ -50,7 +50,7 @@ impl Simulator {
         let mut command = Command::new(amishare);
         command.args(["simulate", "--listen=127.0.0.1:0", "--scenario"]).arg(&scenario).arg("--calls").arg(&calls);
         let mut daemon = Daemon::start(plane, &mut command, &log)?;
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let endpoint = loop {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             if let Some(line) = text.lines().find(|line| line.starts_with("simulated AWS at ")) {

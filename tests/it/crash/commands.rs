@@ -59,7 +59,7 @@ pub fn commands(calls: &[Call], aws: &[simulator::Call]) -> BTreeSet<Command> {
         Call::Kubernetes { method, path, body } => kubernetes(method, path, body),
         Call::Aws { .. } => None,
     });
-    let reached = of_kubernetes.chain(aws.iter().filter_map(read_or_write));
+    let reached = of_kubernetes.chain(aws.iter().map(read_or_write));
     let repeated = aws.iter().enumerate().filter_map(|(n, call)| repeated(&aws[..n], call));
     reached.chain(repeated).collect()
 }
@@ -84,22 +84,22 @@ fn kubernetes(method: &str, path: &str, body: &Value) -> Option<Command> {
     }
 }
 
-fn read_or_write(call: &simulator::Call) -> Option<Command> {
+fn read_or_write(call: &simulator::Call) -> Command {
     let has = |part: &str| call.params.keys().any(|name| name.contains(part));
     match call.action.as_str() {
-        "DescribeImages" => Some(Command::Images),
-        "DescribeImageAttribute" => Some(Command::LaunchPermissions),
-        "DescribeSnapshotAttribute" => Some(Command::VolumePermissions),
-        "GetImageBlockPublicAccessState" => Some(Command::PublicAccess),
+        "DescribeImages" => Command::Images,
+        "DescribeImageAttribute" => Command::LaunchPermissions,
+        "DescribeSnapshotAttribute" => Command::VolumePermissions,
+        "GetImageBlockPublicAccessState" => Command::PublicAccess,
         "ModifyImageAttribute" => match (has(".Add."), has(".Remove.")) {
-            (true, true) => Some(Command::GiveAndTake),
-            (true, false) => Some(Command::Give),
-            (false, _) => Some(Command::Take),
+            (true, true) => Command::GiveAndTake,
+            (true, false) => Command::Give,
+            (false, _) => Command::Take,
         },
         "ModifySnapshotAttribute" if call.params.get("OperationType").is_some_and(|o| o == "add") => {
-            Some(Command::GiveVolumes)
+            Command::GiveVolumes
         }
-        "ModifySnapshotAttribute" => Some(Command::TakeVolumes),
+        "ModifySnapshotAttribute" => Command::TakeVolumes,
         other => panic!("{other} is a new kind of call: it needs a name here, and a scenario that reaches it"),
     }
 }

@@ -139,10 +139,9 @@ fn points(moment: Moment, calls: &[Call]) -> Vec<Spot> {
 /// is killed, nobody can tell.
 fn stands_for(point: Point, calls: &[Call]) -> usize {
     match (calls.get(point.call - 1), point.blow) {
-        (None, _) => 0,
         (Some(call), _) if !call.only_reads() => 1,
         (Some(_), Blow::Lost | Blow::KilledBefore) => 2,
-        (Some(_), Blow::Unanswered | Blow::KilledAfter) => 0,
+        _ => 0,
     }
 }
 
@@ -216,16 +215,15 @@ async fn perform(
             play.start(CUT, spot.point).await;
         }
     }
-    let end = match expected {
-        Some(expected) => play.until("the end of the undisturbed run", |seen| seen.is(expected)).await?,
-        None => {
-            let done = |seen: &State| match seen.at_rest() {
-                Ok(()) if (scenario.done)(seen) => Ok(()),
-                Ok(()) => Err(format!("not done: {seen:?}")),
-                Err(why) => Err(why),
-            };
-            play.until("the end", done).await?
-        }
+    let end = if let Some(expected) = expected {
+        play.until("the end of the undisturbed run", |seen| seen.is(expected)).await?
+    } else {
+        let done = |seen: &State| match seen.at_rest() {
+            Ok(()) if (scenario.done)(seen) => Ok(()),
+            Ok(()) => Err(format!("not done: {seen:?}")),
+            Err(why) => Err(why),
+        };
+        play.until("the end", done).await?
     };
     let calls = play.calls(CUT);
     let commands = commands(&calls, &play.aws.calls());

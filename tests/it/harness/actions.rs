@@ -70,7 +70,7 @@ impl World {
     pub async fn on_record(&self, name: &str, image: &str) -> BTreeSet<String> {
         let granted = self.status(name).await.granted;
         let of_image = granted.iter().filter(|g| g.image_id.as_str() == image);
-        of_image.flat_map(|g| &g.launch_permission).map(ToString::to_string).collect()
+        of_image.flat_map(|g| g.launch_permission.iter()).map(|p| p.to_string()).collect()
     }
 
     /// A condition of an AmiShare, if it is there.

@@ -215,3 +215,14 @@ async fn a_status_and_an_event_are_stored_by_themselves() {
     assert_eq!((&stored["status"]["observedGeneration"], &stored["metadata"]["generation"]), (&1.into(), &1.into()));
     assert_eq!(memory.look(|stored| stored.events().count()), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_version_tells_who_wrote_it() {
+    let memory = memory();
+    memory.create(NAMESPACE, share("a"));
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"seen": "yes"}}}));
+    let params = PatchParams { field_manager: Some("operator".into()), ..PatchParams::default() };
+    shares(&memory.connect("a client")).patch("a", &params, &patch).await.unwrap();
+    let writers: Vec<String> = memory.look(|stored| stored.history().iter().map(|v| v.by.clone()).collect());
+    assert_eq!(writers, ["somebody", "operator"]);
+}

@@ -28,7 +28,7 @@ async fn is_over_it(world: &World) {
     world.wait_volume_permissions(SNAPSHOT, &[ACCOUNT]).await;
     let status = world.status("base").await;
     assert_eq!(status.granted.len(), 1);
-    assert_eq!(status.granted[0].launch_permission.len(), 1);
+    assert_eq!(status.granted[0].launch_permission.iter().count(), 1);
     assert_eq!(status.granted[0].create_volume_permission.len(), 1);
     assert!(!is(world, "base", "Reconciling").await && !is(world, "base", "Stalled").await);
 }

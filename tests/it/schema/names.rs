@@ -88,7 +88,7 @@ async fn an_account_id_keeps_its_leading_zeros() {
     let stored = world.kubectl(&["get", "ams", "zeros", "-o", "jsonpath={.spec.shareWith.accountIds[0]}"]).await;
     assert_eq!(stored, "001234567890");
     assert_eq!(
-        world.shares().get("zeros").await.unwrap().spec.share_with.account_ids.first().unwrap().to_string(),
+        world.shares().get("zeros").await.unwrap().spec.share_with.account_ids.iter().next().unwrap().to_string(),
         stored
     );
 }
