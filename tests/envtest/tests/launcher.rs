@@ -159,8 +159,9 @@ fn two_builders_build_each_binary_once_with_a_line_of_progress() {
     let (cache, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let built = bin.path().join("built");
     let script = format!("while [ \"$1\" != -o ]; do shift; done\n: >\"$2\"; echo x >>'{}'", built.display());
-    let builds =
-        [(); 2].map(|()| with_fake_go(bin.path(), cache.path(), &script).stderr(Stdio::piped()).spawn().unwrap());
+    // Both before either runs: what runs cannot be written.
+    let commands = [(); 2].map(|()| with_fake_go(bin.path(), cache.path(), &script));
+    let builds = commands.map(|mut command| command.stderr(Stdio::piped()).spawn().unwrap());
     let outputs = builds.map(|build| build.wait_with_output().unwrap());
     assert!(outputs.iter().all(|output| output.status.success() && output.stdout == outputs[0].stdout), "{outputs:?}");
     assert_eq!(fs::read_to_string(built).unwrap().lines().count(), 4);
