@@ -10,6 +10,7 @@ extern crate self as amishare;
 pub mod api;
 pub mod aws;
 pub mod cli;
+pub mod planted;
 pub mod runtime;
 pub mod share;
 #[cfg(feature = "simulator")]

@@ -38,6 +38,8 @@ pub enum Freshness {
     Since(Instant),
     /// AWS was asked at most so long ago.
     NotOlderThan(Duration),
+    /// AWS was asked once: for what never changes.
+    Whenever,
 }
 
 impl Freshness {
@@ -46,6 +48,7 @@ impl Freshness {
         match self {
             Self::Since(instant) => Some(instant),
             Self::NotOlderThan(age) => now.checked_sub(age),
+            Self::Whenever => None,
         }
     }
 
@@ -53,7 +56,7 @@ impl Freshness {
     /// need it before long if half of their time is over.
     fn renewed_from(self) -> Duration {
         match self {
-            Self::Since(_) => OLD,
+            Self::Since(_) | Self::Whenever => OLD,
             Self::NotOlderThan(age) => age / 2,
         }
     }

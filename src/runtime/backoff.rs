@@ -7,8 +7,27 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
 
-/// The first delay.
-const FIRST: Duration = Duration::from_secs(1);
+/// How soon it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Something is broken: after a second at first, and every five minutes in the end.
+    Slow,
+    /// Somebody else was faster, and the next try probably goes well: at once at first. Who loses again and again has to let others
+    /// go first: every 25 seconds in the end.
+    Fast,
+}
+
+impl Pace {
+    const fn first(self) -> Duration {
+        match self {
+            Self::Slow => Duration::from_secs(1),
+            Self::Fast => Duration::from_millis(50),
+        }
+    }
+}
+
+/// How often a delay doubles.
+const DOUBLINGS: u32 = 9;
 /// The longest delay.
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -18,10 +37,17 @@ pub struct Backoff<K> {
     failing: HashMap<K, Failing>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// The failures in a row of each pace. They are counted apart: who was overtaken while something is broken does not wait for that.
+#[derive(Debug, Clone, Copy, Default)]
 struct Failing {
+    slow: Row,
+    fast: Row,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
     times: u32,
-    until: Instant,
+    until: Option<Instant>,
 }
 
 impl<K> Default for Backoff<K> {
@@ -32,15 +58,19 @@ impl<K> Default for Backoff<K> {
 
 impl<K: Hash + Eq> Backoff<K> {
     /// Notes a failure, and says how long to wait. `jitter` is between 0 and 1.
-    pub fn failed(&mut self, key: K, now: Instant, jitter: f64) -> Duration {
-        let failing = self.failing.entry(key).or_insert(Failing { times: 0, until: now });
-        if failing.until > now {
-            return failing.until - now;
+    pub fn failed(&mut self, key: K, pace: Pace, now: Instant, jitter: f64) -> Duration {
+        let failing = self.failing.entry(key).or_default();
+        let row = match pace {
+            Pace::Slow => &mut failing.slow,
+            Pace::Fast => &mut failing.fast,
+        };
+        if let Some(until) = row.until.filter(|until| *until > now) {
+            return until - now;
         }
-        let full = FIRST.saturating_mul(1 << failing.times.min(16)).min(LONGEST);
-        failing.times += 1;
+        let full = pace.first().saturating_mul(1 << row.times.min(DOUBLINGS)).min(LONGEST);
+        row.times += 1;
         let delay = full.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-        failing.until = now + delay;
+        row.until = Some(now + delay);
         delay
     }
 
@@ -69,23 +99,45 @@ mod tests {
         let (mut backoff, mut now) = (Backoff::default(), Instant::now());
         let mut delays = Vec::new();
         for _ in 0..12 {
-            let delay = backoff.failed("image", now, 1.0);
+            let delay = backoff.failed("image", Pace::Slow, now, 1.0);
             delays.push(delay.as_secs());
             now += delay;
         }
         assert_eq!(delays[..5], [1, 2, 4, 8, 16]);
         assert_eq!(delays[11], LONGEST.as_secs());
         backoff.succeeded(&"image");
-        assert_eq!(backoff.failed("image", now, 1.0), FIRST);
+        assert_eq!(backoff.failed("image", Pace::Slow, now, 1.0), Duration::from_secs(1));
     }
 
     #[test]
     fn a_failure_before_its_time_does_not_lengthen_the_delay() {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
-        backoff.failed("image", now, 1.0);
+        backoff.failed("image", Pace::Slow, now, 1.0);
         let early = now + Duration::from_millis(400);
         for _ in 0..10 {
-            assert_eq!(backoff.failed("image", early, 1.0), Duration::from_millis(600));
+            assert_eq!(backoff.failed("image", Pace::Slow, early, 1.0), Duration::from_millis(600));
         }
+    }
+
+    #[test]
+    fn who_is_overtaken_tries_again_at_once_but_not_for_ever() {
+        let (mut backoff, mut now) = (Backoff::default(), Instant::now());
+        let delays: Vec<_> = (0..12)
+            .map(|_| {
+                let delay = backoff.failed("image", Pace::Fast, now, 1.0);
+                now += delay;
+                delay.as_millis()
+            })
+            .collect();
+        assert_eq!(delays[..4], [50, 100, 200, 400]);
+        assert_eq!(delays[11], 25_600);
+    }
+
+    #[test]
+    fn who_is_overtaken_while_something_is_broken_does_not_wait_for_that() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        backoff.failed("image", Pace::Slow, now, 1.0);
+        assert_eq!(backoff.failed("image", Pace::Fast, now, 1.0), Duration::from_millis(50));
+        assert_eq!(backoff.len(), 1);
     }
 }

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     agenda::{Agenda, Begun, Place},
-    backoff::Backoff,
+    backoff::{Backoff, Pace},
     entropy::Entropy,
     metrics::{Metrics, Outcome},
 };
+use crate::planted::{self, Flaw};
 
 /// What is to happen after a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub struct Failed {
     pub reason: &'static str,
     /// In words, for the log.
     pub message: String,
-    /// When to try again, where the backoff's answer would be wrong: after a conflict, say.
-    pub retry: Option<Duration>,
+    /// How soon to try again.
+    pub pace: Pace,
 }
 
 /// Where work is asked for.
@@ -190,16 +191,19 @@ async fn fenced<K>(
     let started = Instant::now();
     let result = match tokio::time::timeout(deadline, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Failed { reason: PANIC, message: panic_text(panic.as_ref()), retry: None }),
+        Ok(Err(panic)) => Err(Failed { reason: PANIC, message: panic_text(panic.as_ref()), pace: Pace::Slow }),
         Err(_) => {
             let message = format!("not done after {} s", deadline.as_secs());
-            Err(Failed { reason: "Deadline", message, retry: None })
+            Err(Failed { reason: "Deadline", message, pace: Pace::Slow })
         }
     };
     (key, result, started.elapsed())
 }
 
 const PANIC: &str = "Panic";
+
+/// Who waits longer than this because others were faster has somebody to quarrel with, which a person should know.
+const OVERTAKEN: Duration = Duration::from_secs(5);
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text =
@@ -227,19 +231,25 @@ fn settle<K: Hash + Eq + Clone + Display>(
                 Next::Stalled(after) => (Outcome::Terminal, Some(after)),
             }
         }
-        Err(Failed { reason, message, retry: Some(after) }) => {
-            tracing::debug!(controller = name, %key, reason, message, ?after, "tried again");
+        Err(Failed { reason, message, pace: pace @ Pace::Fast }) => {
+            let after = backoff.failed(key.clone(), pace, Instant::now(), entropy.unit());
+            if after > OVERTAKEN {
+                tracing::warn!(controller = name, %key, reason, message, ?after, "overtaken again and again");
+            } else {
+                tracing::debug!(controller = name, %key, reason, message, ?after, "tried again");
+            }
             (Outcome::Requeue, Some(after))
         }
-        Err(Failed { reason, message, retry: None }) => {
-            let after = backoff.failed(key.clone(), Instant::now(), entropy.unit());
+        Err(Failed { reason, message, pace: pace @ Pace::Slow }) => {
+            assert!(!planted::has(Flaw::FallsWithOneImage), "planted");
+            let after = backoff.failed(key.clone(), pace, Instant::now(), entropy.unit());
             metrics.reconcile_failed(name, reason, reason == PANIC);
             if reason == PANIC {
                 tracing::error!(controller = name, %key, message, ?after, "panicked");
             } else {
                 tracing::warn!(controller = name, %key, reason, message, ?after, "failed; tried again later");
             }
-            (Outcome::Error, Some(after))
+            (Outcome::Error, (!planted::has(Flaw::GivesUp)).then_some(after))
         }
     };
     metrics.reconciled(name, outcome, took);

@@ -16,6 +16,7 @@ use crate::api::{
     conditions::find,
     stored::{Content, Share, Stored},
 };
+use crate::planted::{self, Flaw};
 
 /// The namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +166,7 @@ impl Claim {
                 (ShareMode::Observe, _) | (_, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
                 (_, DeletionPolicy::Revoke) => Standing::Leaving,
             }
-        } else if *suspend {
+        } else if *suspend && !planted::has(Flaw::ActsWhileSuspended) {
             Standing::Suspended
         } else {
             match (mode, names_it, deletion_policy) {
@@ -244,6 +245,15 @@ pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
     let of_image = status.image.iter().flat_map(|image| &image.snapshot_ids);
     let given = status.granted.iter().flat_map(|g| &g.create_volume_permission).flat_map(|v| &v.snapshot_ids);
     of_image.chain(given).map(|snapshot| (region.clone(), snapshot.clone())).collect()
+}
+
+/// Whether an object wants createVolumePermission on the snapshots of an image that it has not seen yet, so that it cannot tell
+/// which they are.
+pub fn asks_unseen(object: &Stored) -> bool {
+    object.share().is_some_and(|Share { spec, status }| {
+        let seen = status.as_ref().and_then(|status| status.image.as_ref()).map(|image| &image.id);
+        spec.create_volume_permission == CreateVolumePermission::Accounts && seen != spec.image.id.as_ref()
+    })
 }
 
 /// Whether a snapshot is a part of an image, as far as an object knows.

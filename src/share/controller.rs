@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -111,12 +114,16 @@ impl Watches {
             None => Api::all(client),
         };
         let who = who(namespace.as_deref());
-        let events =
-            watcher(api, watcher::Config::default()).backoff(Patience { failures: 0, entropy: self.entropy.clone() });
+        let patience = Patience { failures: Arc::default(), entropy: self.entropy.clone() };
+        let failures = Arc::clone(&patience.failures);
+        let events = watcher(api, watcher::Config::default()).backoff(patience);
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
+                    if !matches!(event, watcher::Event::Init) {
+                        failures.store(0, Ordering::Relaxed);
+                    }
                     let listed = matches!(event, watcher::Event::InitDone);
                     let effect = self.shares.take_in(index, event);
                     self.act_on(index, effect, listed, &who);
@@ -159,7 +166,8 @@ impl Watches {
 /// The backoff of watches. Its end fits a person who waits, unlike that of kube's: whoever installs the definitions wants to
 /// see it work.
 struct Patience {
-    failures: u32,
+    /// How often in a row the API server has not answered.
+    failures: Arc<AtomicU32>,
     entropy: Entropy,
 }
 
@@ -167,16 +175,16 @@ impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let full = Duration::from_millis(800).saturating_mul(1 << self.failures.min(8)).min(Duration::from_secs(5));
-        self.failures += 1;
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let full = Duration::from_millis(800).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(5));
         Some(full.mul_f64(0.5 + self.entropy.unit() / 2.0))
     }
 }
 
 impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
+    /// Does nothing: kube resets the backoff with every event, and the first one of a list comes before the API server is asked for
+    /// it. The delay would never grow. [`Watches::watch`] resets it, with events that are answers.
+    fn reset(&mut self) {}
 }
 
 /// The answer of the API server that made a watch fail, if it was one.

@@ -48,13 +48,18 @@ pub(super) fn interval(claimants: &[Claimant]) -> Option<Duration> {
 /// Its moment in the interval follows from its name and the time of day alone. If that is near, the next one is meant: what has
 /// just been seen to is not checked again at once. So it is at most 1.1 intervals.
 pub(super) fn until_due(image: &ImageRef, interval: Duration, now: Timestamp) -> Duration {
+    let left = until_moment(image, interval, now);
+    if left < interval / 10 { left + interval } else { left }
+}
+
+/// How long it is until an image's moment in the interval. For who has just started: nothing has been seen to yet.
+pub(super) fn until_moment(image: &ImageRef, interval: Duration, now: Timestamp) -> Duration {
     let mut hasher = DefaultHasher::new();
     image.hash(&mut hasher);
     let length = i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX).max(1);
     let gone = (now.as_nanosecond() + i128::from(hasher.finish())).rem_euclid(length);
     // Both are at most a day.
-    let left = Duration::from_nanos(u64::try_from(length - gone).unwrap_or_default());
-    if left < interval / 10 { left + interval } else { left }
+    Duration::from_nanos(u64::try_from(length - gone).unwrap_or_default())
 }
 
 /// When to look at an image again after everything was done that could be.

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod claim;
 pub mod controller;
 mod due;
+mod elsewhere;
 pub mod granted;
 pub mod narrow;
 pub mod notices;

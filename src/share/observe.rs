@@ -22,6 +22,7 @@ use crate::{
         Ec2, Freshness,
         failure::{Class, Failure},
     },
+    planted::{self, Flaw},
     runtime::agenda::Urgency,
 };
 
@@ -73,7 +74,7 @@ pub async fn observe(
         && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
     // If this cannot be read, AWS's answer to the change itself will tell.
     let public_blocked = if wants_public { ec2.blocks_public_access(urgency).await.ok() } else { None };
-    Ok(Observed { sight, launch, snapshots, public_blocked, listed_elsewhere: BTreeMap::new() })
+    Ok(Observed { sight, launch, snapshots, public_blocked, elsewhere: BTreeMap::new() })
 }
 
 /// The image as AWS describes it, if it does.
@@ -99,6 +100,11 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
     let (id, region) = (&image.id, &image.region);
     match ec2.launch_permissions(id, urgency).await {
         Ok(held) => {
+            if planted::has(Flaw::AsksForEachAccount) {
+                for _ in &held {
+                    ec2.launch_permissions(id, urgency).await?;
+                }
+            }
             let Some(found) = found else {
                 let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");
                 return Ok((hindered(None, Reason::ImagePending, message, false), None));

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claim::{ObjectKey, Standing};
 pub use crate::aws::words::{Image, Target};
 use crate::{
-    api::{Principal, Reason, SnapshotId},
+    api::{ImageId, ImageRef, Principal, Reason, Region, SnapshotId},
     aws::failure::Failure,
 };
 
@@ -65,6 +66,21 @@ impl Permissions {
     }
 }
 
+/// What a claim on another image says about a snapshot that is a part of that image too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The object.
+    pub key: ObjectKey,
+    /// The other image.
+    pub image: ImageId,
+    /// What the claim may do there.
+    pub standing: Standing,
+    /// Whom it lists for createVolumePermission.
+    pub lists: BTreeSet<Principal>,
+    /// To whom it has given that on the snapshot.
+    pub granted: BTreeSet<Principal>,
+}
+
 /// Everything that was seen of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -74,14 +90,20 @@ pub struct Observed {
     pub launch: Option<BTreeSet<Principal>>,
     /// Who holds createVolumePermission, for every snapshot that was looked at.
     pub snapshots: BTreeMap<SnapshotId, Permissions>,
-    /// Whom claims on other images list for createVolumePermission, by snapshot: a snapshot can be a part of several images, and
-    /// has one list of permissions for all of them.
-    pub listed_elsewhere: BTreeMap<SnapshotId, BTreeSet<Principal>>,
+    /// What claims on other images say, by snapshot: a snapshot can be a part of several images, and has one list of permissions
+    /// for all of them.
+    pub elsewhere: BTreeMap<SnapshotId, Vec<Elsewhere>>,
     /// Whether block public access forbids new public sharing. `None` when nobody asked for public sharing.
     pub public_blocked: Option<bool>,
 }
 
 impl Observed {
+    /// The other images of which a snapshot that was looked at is known to be a part.
+    pub fn elsewhere_images(&self, region: &Region) -> BTreeSet<ImageRef> {
+        let ids = self.elsewhere.values().flatten().map(|other| other.image.clone());
+        ids.map(|id| ImageRef { region: region.clone(), id }).collect()
+    }
+
     /// A failure to read a snapshot that passes by itself, if the reconcile should be tried again soon.
     pub fn to_retry(&self) -> Option<&Failure> {
         let unread = self.snapshots.values().filter_map(|permissions| match permissions {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     claim::{Claim, ObjectKey, Standing},
     granted::Granted,
-    observed::{Image, Observed, Permissions, Sight, Target},
+    observed::{Elsewhere, Image, Observed, Permissions, Sight, Target},
     settle::{Party, Settlement, settle},
 };
-use crate::api::{Principal, Reason, SnapshotId};
+use crate::api::{ImageId, Principal, Reason, SnapshotId};
 pub use crate::aws::words::Change;
+use crate::planted::{self, Flaw};
 
 /// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
 /// greater than 500").
@@ -60,8 +61,18 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What every claim must have on record before the first change, in the order of the claims.
     pub records: BTreeMap<ObjectKey, Granted>,
+    /// What claims on other images must have on record for their image before the first change: they list whom a claim gave a
+    /// permission on a shared snapshot that leaves this image, and answer for it from then on.
+    pub bequests: BTreeMap<(ObjectKey, ImageId), Granted>,
     /// Who is not given what, because AWS or the operator's configuration would not have it.
     pub refusals: Refusals,
+}
+
+impl Plan {
+    /// Whether somebody is to lose createVolumePermission.
+    pub fn closes_snapshots(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change.target, Target::Snapshot(_)) && !change.remove.is_empty())
+    }
 }
 
 /// Plans for one image. `remembered` are principals that AWS has refused lately: they are not tried again yet.
@@ -80,6 +91,10 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
             continue;
         };
         let settlement = volumes(claims, observed, snapshot, permissions, &held, remembered, &mut plan.refusals);
+        for (heir, inherited) in bequests(claims, observed, snapshot, &held) {
+            let bequest = plan.bequests.entry((heir.key.clone(), heir.image.clone())).or_default();
+            bequest.volumes.insert(snapshot.clone(), inherited);
+        }
         let target = Target::Snapshot(snapshot.clone());
         open.extend(batches(&settlement.add).map(|add| Change {
             target: target.clone(),
@@ -202,7 +217,7 @@ pub fn launch_parties(claims: &[Claim], policy: Policy) -> Vec<Party> {
 }
 
 fn policy_allows(principal: &Principal, policy: Policy) -> bool {
-    *principal != Principal::Everyone || policy.allow_public
+    *principal != Principal::Everyone || policy.allow_public || planted::has(Flaw::IgnoresTheGuardRail)
 }
 
 /// Why `principal` cannot be given a launch permission on `image`, as far as that can be told before AWS is asked.
@@ -212,7 +227,7 @@ fn refusal(principal: &Principal, image: &Image, observed: &Observed, policy: Po
             Reason::OwnerAccountListed,
             "owns the image and may launch it anyway; remove it from accountIds",
         )),
-        Principal::Everyone if !policy.allow_public => Some(Refusal::new(
+        Principal::Everyone if !policy_allows(principal, policy) => Some(Refusal::new(
             Reason::GuardrailDenied,
             "the operator does not allow public sharing; whoever runs it can with --allow-public-sharing",
         )),
@@ -296,12 +311,31 @@ pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &Snapshot
         let granted = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
         Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
     });
-    let elsewhere = observed.listed_elsewhere.get(snapshot).map(|lists| Party {
+    let elsewhere = observed.elsewhere.get(snapshot).into_iter().flatten().map(|other| Party {
         standing: Standing::Observing,
-        lists: lists.clone(),
+        lists: other.lists.clone(),
         granted: BTreeSet::new(),
     });
     here.chain(elsewhere).collect()
+}
+
+/// What claims on other images inherit from those that leave this one: whom both name, as long as that is held. With one that only
+/// observes it would have no owner either: it never takes anything away.
+fn bequests<'a>(
+    claims: &[Claim],
+    observed: &'a Observed,
+    snapshot: &SnapshotId,
+    held: &BTreeSet<Principal>,
+) -> impl Iterator<Item = (&'a Elsewhere, BTreeSet<Principal>)> {
+    let leaving = claims.iter().filter(|claim| claim.standing == Standing::Leaving);
+    let given = leaving.filter_map(|claim| claim.granted.volumes.get(snapshot)).flatten();
+    let left: BTreeSet<Principal> = given.filter(|p| held.contains(*p)).cloned().collect();
+    let others = observed.elsewhere.get(snapshot).into_iter().flatten();
+    others.filter(|other| other.standing.writes() || other.standing == Standing::Suspended).filter_map(move |other| {
+        let inherited = left.iter().filter(|p| other.lists.contains(*p) && !other.granted.contains(*p));
+        let inherited: BTreeSet<Principal> = inherited.cloned().collect();
+        (!inherited.is_empty()).then_some((other, inherited))
+    })
 }
 
 /// A set in parts that one call takes.

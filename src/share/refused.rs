@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{claim::ObjectKey, plan::Refusals};
-use crate::api::{ImageRef, REQUESTED_AT, stored::Stored};
+use crate::api::{AmiShareStatus, ImageRef, REQUESTED_AT, stored::Stored};
 
 /// The refusals of every image.
 #[derive(Debug, Default)]
@@ -69,10 +69,15 @@ impl Refused {
     }
 }
 
-/// Of which versions of which objects an event has told that the API server refuses to store what is to be written to them. Once
-/// for each: it is tried again and again, and refused again and again.
+/// What the API server would not have, so that it is not tried or told of again and again.
 #[derive(Debug, Default)]
-pub struct Told(Mutex<HashMap<ObjectKey, Version>>);
+pub struct Told {
+    /// Of which versions of which objects an event has told that it refuses to store what is to be written to them.
+    refused: Mutex<HashMap<ObjectKey, Version>>,
+    /// To which version it has made of an object when this status was written, and not stored all of it: what the status leaves
+    /// out and somebody else has written stays, because somebody else owns it.
+    in_vain: Mutex<HashMap<ObjectKey, (Option<String>, AmiShareStatus)>>,
+}
 
 /// The uid and the generation of an object.
 type Version = (Option<String>, Option<i64>);
@@ -82,8 +87,28 @@ impl Told {
     pub fn is_new(&self, object: &Stored) -> bool {
         let version = (object.metadata.uid.clone(), object.metadata.generation);
         let before =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), version.clone());
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), version.clone());
         before != Some(version)
+    }
+
+    /// Notes that this version is what came of writing this status, so that writing it again changes nothing.
+    pub fn was_in_vain(&self, object: &Stored, status: AmiShareStatus) {
+        let written = (object.metadata.resource_version.clone(), status);
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), written);
+    }
+
+    /// Whether that is known.
+    pub fn is_in_vain(&self, object: &Stored, status: &AmiShareStatus) -> bool {
+        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = ObjectKey::of(object);
+        match in_vain.get(&key) {
+            None => false,
+            Some((version, written)) if *version == object.metadata.resource_version && written == status => true,
+            Some(_) => {
+                in_vain.remove(&key);
+                false
+            }
+        }
     }
 }
 
@@ -93,4 +118,27 @@ fn fingerprint(objects: &[Arc<Stored>]) -> u64 {
         (&object.metadata.uid, object.metadata.generation, object.annotations().get(REQUESTED_AT)).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::share::testing::share::share;
+
+    #[test]
+    fn a_status_that_changed_nothing_is_not_written_to_the_same_version_again() {
+        let (told, object) = (Told::default(), share("a").build());
+        let status = AmiShareStatus { observed_generation: Some(1), ..AmiShareStatus::default() };
+        assert!(!told.is_in_vain(&object, &status));
+        told.was_in_vain(&object, status.clone());
+        assert!(told.is_in_vain(&object, &status));
+
+        let another = AmiShareStatus { observed_generation: Some(2), ..AmiShareStatus::default() };
+        assert!(!told.is_in_vain(&object, &another), "another status is another try");
+
+        told.was_in_vain(&object, status.clone());
+        let mut newer = object.clone();
+        newer.metadata.resource_version = Some("newer".into());
+        assert!(!told.is_in_vain(&newer, &status), "and so is another version");
+    }
 }

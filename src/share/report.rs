@@ -22,6 +22,7 @@ use crate::{
         stored::{Content, Stored},
     },
     aws::failure::Failure,
+    planted::{self, Flaw},
     runtime::runner::{Failed, Next},
 };
 
@@ -38,7 +39,7 @@ impl Reconciler {
     ) -> Result<Finished, WriteError> {
         let Claimant { object, claim } = claimant;
         if claim.standing == Standing::Leaving {
-            return match status::not_taken_back(claim, view) {
+            return match status::not_taken_back(claim, view).filter(|_| !planted::has(Flaw::LetsGoTooSoon)) {
                 None => self.let_go(view.image, claimant).await.map(|()| Finished::Well),
                 Some(why) => {
                     let old = object.status();
@@ -72,17 +73,24 @@ impl Reconciler {
         claimant: &Claimant,
         now: Timestamp,
     ) -> Result<(), WriteError> {
+        match (&claimant.claim.standing, &claimant.object.content) {
+            (Standing::Leaving | Standing::LeavingAsItIs, _) => self.let_go(image, claimant).await,
+            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => Ok(()),
+            (Standing::Suspended, _) if claimant.suspended() => self.suspended(claimant, now).await,
+            (Standing::Unreadable, _) => self.unreadable(claimant, now).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports to a suspended object. It gets its finalizer back if somebody has taken it: its deletion takes back what it gave.
+    async fn suspended(&self, claimant: &Claimant, now: Timestamp) -> Result<(), WriteError> {
         let old = claimant.object.status();
-        let new = match (&claimant.claim.standing, &claimant.object.content) {
-            (Standing::Leaving | Standing::LeavingAsItIs, _) => return self.let_go(image, claimant).await,
-            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => {
-                return Ok(());
-            }
-            (Standing::Suspended, _) if claimant.suspended() => status::suspended(claimant.subject(&old), now),
-            (Standing::Unreadable, _) => return self.unreadable(claimant, now).await,
-            _ => return Ok(()),
-        };
-        self.report(claimant, &old, new).await
+        let new = status::suspended(claimant.subject(&old), now);
+        if old.granted.is_empty() || claimant.is_held() || claimant.deleting() {
+            return self.report(claimant, &old, new).await;
+        }
+        let object = Arc::new(self.writer.finalizer(&claimant.object, true).await?);
+        self.report(&Claimant { object, claim: claimant.claim.clone() }, &old, new).await
     }
 
     /// Tells an object that it cannot be read. The API server may refuse any write of an object that its schema does not know;
@@ -121,7 +129,7 @@ impl Reconciler {
         let old = object.status();
         let elsewhere = old.granted.iter().any(|g| g.image_id != image.id);
         if claimant.deleting() && (!elsewhere || claim.standing == Standing::LeavingAsItIs) {
-            if claimant.is_held() {
+            if claimant.is_held() && !planted::has(Flaw::NeverLetsGo) {
                 self.writer.finalizer(object, false).await?;
                 if let Some(notice) = notices::of_what_stays(claim, image) {
                     self.writer.tell(object, &notice).await;
@@ -179,8 +187,11 @@ impl Reconciler {
     /// Stores a status if it differs from what is stored, tells what is new in it, and counts its conditions.
     async fn report(&self, claimant: &Claimant, old: &AmiShareStatus, new: AmiShareStatus) -> Result<(), WriteError> {
         let object = &claimant.object;
-        if new != *old {
-            self.writer.status(object, &new).await?;
+        if (new != *old && !self.told.is_in_vain(object, &new)) || planted::has(Flaw::WritesAtRest) {
+            let stored = self.writer.status(object, &new).await?;
+            if stored.known_status() != Some(&new) {
+                self.told.was_in_vain(&stored, new.clone());
+            }
         }
         self.count_conditions(claimant, &new);
         if let Some(notice) = notices::of_summary(old, &new) {

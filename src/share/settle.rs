@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::claim::Standing;
 use crate::api::Principal;
+use crate::planted::{self, Flaw};
 
 type Principals = BTreeSet<Principal>;
 
@@ -33,7 +34,8 @@ pub struct Settlement {
 
 /// Everyone that some party which is not on its way out lists: they are never removed.
 pub fn protected(parties: &[Party]) -> Principals {
-    parties.iter().filter(|p| !p.standing.leaves()).flat_map(|p| p.lists.iter().cloned()).collect()
+    let most = if planted::has(Flaw::ForgetsOtherClaims) { 1 } else { usize::MAX };
+    parties.iter().filter(|p| !p.standing.leaves()).take(most).flat_map(|p| p.lists.iter().cloned()).collect()
 }
 
 /// Settles what is `held` with the `parties`. `impossible` are those that cannot be given the permission now.
@@ -47,7 +49,8 @@ pub fn settle(held: &Principals, parties: &[Party], impossible: &Principals) -> 
     // Whom nobody lists any more and a claim has given is taken away whether it is seen to hold the permission or not: AWS may
     // show a permission only some time after it was given, and to take away what nobody holds does nothing.
     let given_by_acting = parties.iter().filter(|p| p.standing.takes_back()).flat_map(|p| p.granted.iter());
-    let authoritative = parties.iter().any(|p| p.standing == Standing::Authoritative);
+    let additive = planted::has(Flaw::TakesWhatItDidNotGive).then_some(Standing::Additive);
+    let authoritative = parties.iter().any(|p| p.standing == Standing::Authoritative || Some(p.standing) == additive);
     let held_by_strangers = held.iter().filter(|_| authoritative);
     let remove: Principals =
         given_by_acting.chain(held_by_strangers).filter(|p| !listed.contains(*p)).cloned().collect();

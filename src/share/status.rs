@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     api::{
-        AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
+        AmiShareStatus, ConditionType, ImageId, ImageRef, Principal, Reason,
         ami_share::{GrantedOnImage, ImageStatus, SharedWith},
         conditions::{Status, Verdict, conditions},
         principal::in_words,
     },
     aws::failure::Failure,
+    planted::{self, Flaw},
 };
 
 mod verdicts;
@@ -124,10 +125,11 @@ pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now
             ConditionType::LaunchPermissionsSynced,
             ConditionType::SnapshotPermissionsSynced,
         ];
-        let verdicts = parts.into_iter().map(|kind| (kind, acting.clone())).chain([
-            (ConditionType::Ready, acting.clone()),
-            (ConditionType::Reconciling, Verdict::yes(Reason::Progressing, "acting on the spec")),
-        ]);
+        let mut verdicts: Vec<_> = parts.into_iter().map(|kind| (kind, acting.clone())).collect();
+        verdicts.push((ConditionType::Ready, acting));
+        if !planted::has(Flaw::HidesThatItWorks) {
+            verdicts.push((ConditionType::Reconciling, Verdict::yes(Reason::Progressing, "acting on the spec")));
+        }
         status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
     }
     status
@@ -156,6 +158,12 @@ pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &Refusal, now:
 /// another object, which answers for it now.
 pub fn moved_on(old: &AmiShareStatus, image: &ImageRef) -> AmiShareStatus {
     AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() }
+}
+
+/// The status of an object that inherits what another object gave on a snapshot which its image has too.
+pub fn inheriting(old: &AmiShareStatus, image: &ImageId, inherited: &Granted) -> AmiShareStatus {
+    let record = Granted::on(image, &old.granted).union(inherited);
+    AmiShareStatus { granted: record.replace_in(image, &old.granted), ..old.clone() }
 }
 
 /// What a leaving claim that cannot go yet still has on record: what was taken back is not taken back again.

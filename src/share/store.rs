@@ -12,10 +12,11 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use super::claim::{Claim, ObjectKey, has_part, images, snapshots};
-use crate::api::{
-    FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, REQUESTED_AT, Region, SnapshotId, stored::Stored,
+use super::{
+    claim::{Claim, ObjectKey, asks_unseen, has_part, images, snapshots},
+    observed::Elsewhere,
 };
+use crate::api::{FINALIZER, ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +48,8 @@ struct Inner {
     objects: HashMap<Arc<ObjectKey>, Arc<Stored>>,
     by_image: HashMap<ImageRef, Keys>,
     by_snapshot: HashMap<(Region, SnapshotId), Keys>,
+    /// Those who want createVolumePermission on the snapshots of an image that they have not seen yet.
+    unseen: HashMap<Region, Keys>,
     /// What each watch has listed since it began to list anew.
     listing: BTreeMap<usize, HashSet<Arc<ObjectKey>>>,
     /// Which watch told of an object.
@@ -156,22 +159,44 @@ impl Shares {
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
-    /// Whom claims on other images list for snapshots that are a part of those images too, as far as that is known.
-    pub fn listed_elsewhere<'a>(
+    /// The images of a Region whose snapshots are asked for by objects that have not seen which they are.
+    pub fn unseen_in(&self, region: &Region) -> BTreeSet<ImageId> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let objects = inner.unseen.get(region).into_iter().flatten().filter_map(|key| inner.objects.get(key));
+        objects.filter_map(|object| object.share()?.spec.image.id.clone()).collect()
+    }
+
+    /// What claims on other images say about snapshots that are a part of those images too, as far as their objects know that, or
+    /// `parts` tells.
+    pub fn elsewhere<'a>(
         &self,
         image: &ImageRef,
         snapshots_seen: impl Iterator<Item = &'a SnapshotId>,
+        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
         now: Timestamp,
-    ) -> BTreeMap<SnapshotId, BTreeSet<Principal>> {
-        let mut all: BTreeMap<SnapshotId, BTreeSet<Principal>> = BTreeMap::new();
+    ) -> BTreeMap<SnapshotId, Vec<Elsewhere>> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = BTreeMap::new();
         for snapshot in snapshots_seen {
-            for object in self.concerning_snapshot(&image.region, snapshot) {
-                let others = images(&object).into_iter().filter(|other| other != image);
+            let known = inner.by_snapshot.get(&(image.region.clone(), snapshot.clone())).into_iter().flatten();
+            let unseen = inner.unseen.get(&image.region).into_iter().flatten().filter(|_| !parts.is_empty());
+            let keys: BTreeSet<&Arc<ObjectKey>> = known.chain(unseen).collect();
+            let mut says: Vec<Elsewhere> = Vec::new();
+            for object in keys.into_iter().filter_map(|key| inner.objects.get(key)) {
                 // What it has given on an image that it has left does not make the snapshot a part of the one that it names now.
-                let claims =
-                    others.filter(|o| has_part(&object, &o.id, snapshot)).filter_map(|o| Claim::on(&o, &object, now));
-                let lists = claims.filter(|c| !c.standing.leaves()).filter_map(|c| c.lists_for_volumes).flatten();
-                all.entry(snapshot.clone()).or_default().extend(lists);
+                let is_part = |id: &ImageId| {
+                    has_part(object, id, snapshot) || parts.get(id).is_some_and(|parts| parts.contains(snapshot))
+                };
+                let others = images(object).into_iter().filter(|other| other != image && is_part(&other.id));
+                says.extend(others.filter_map(|other| {
+                    let Claim { key, standing, lists_for_volumes, granted, .. } = Claim::on(&other, object, now)?;
+                    let lists = lists_for_volumes.filter(|_| !standing.leaves())?;
+                    let granted = granted.volumes.get(snapshot).cloned().unwrap_or_default();
+                    Some(Elsewhere { key, image: other.id, standing, lists, granted })
+                }));
+            }
+            if !says.is_empty() {
+                all.insert(snapshot.clone(), says);
             }
         }
         all
@@ -209,6 +234,12 @@ impl Inner {
         for snapshot in &says {
             link(&mut self.by_snapshot, snapshot, &key);
         }
+        if let Some(region) = before.as_ref().and_then(|before| before.region()) {
+            unlink(&mut self.unseen, region, &key);
+        }
+        if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
+            link(&mut self.unseen, region, &key);
+        }
         let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
         let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
@@ -226,8 +257,21 @@ impl Inner {
                 effect.work.insert(Work::Object(ObjectKey::clone(&key)));
             }
             effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
+            // Whom it protected on a snapshot that is a part of another image too may have to lose it there.
+            effect.work.extend(self.sharing(said.union(&says), &key).map(Work::Image));
         }
         self.objects.insert(key, Arc::new(object));
+    }
+
+    /// The images of other objects that have something to say about these snapshots.
+    fn sharing<'a>(
+        &self,
+        snapshots: impl Iterator<Item = &'a (Region, SnapshotId)>,
+        key: &ObjectKey,
+    ) -> impl Iterator<Item = ImageRef> {
+        let keys = snapshots.filter_map(|snapshot| self.by_snapshot.get(snapshot)).flatten();
+        let others = keys.filter(move |other| ***other != *key).filter_map(|other| self.objects.get(other));
+        others.flat_map(|object| images(object))
     }
 
     fn remove(&mut self, key: &ObjectKey, effect: &mut Effect) {
@@ -237,9 +281,14 @@ impl Inner {
             unlink(&mut self.by_image, &image, key);
             effect.work.insert(Work::Image(image));
         }
-        for snapshot in snapshots(&object) {
-            unlink(&mut self.by_snapshot, &snapshot, key);
+        let said = snapshots(&object);
+        for snapshot in &said {
+            unlink(&mut self.by_snapshot, snapshot, key);
         }
+        if let Some(region) = object.region() {
+            unlink(&mut self.unseen, region, key);
+        }
+        effect.work.extend(self.sharing(said.iter(), key).map(Work::Image));
         effect.gone.push(key.clone());
     }
 }
@@ -287,7 +336,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::stored::Content;
+    use crate::api::{ami_share::CreateVolumePermission, stored::Content};
 
     fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
         serde_json::from_value(json!({
@@ -374,6 +423,48 @@ mod tests {
         let effect = shares.take_in(0, Event::Apply(share("a", TWO, 2, 2)));
         assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
         assert_eq!(shares.take_in(0, Event::Apply(share("a", TWO, 2, 2))), Effect::default());
+    }
+
+    /// A share with createVolumePermission, which has seen the image that it names, with these snapshots.
+    fn seen(name: &str, image: &str, version: u64, generation: i64, snapshots: &[&str]) -> Stored {
+        let mut object = share(name, image, version, generation);
+        let Content::Share(share) = &mut object.content else { panic!() };
+        share.spec.create_volume_permission = CreateVolumePermission::Accounts;
+        share.spec.share_with.account_ids = ["111111111111".parse().unwrap()].into_iter().collect();
+        if !snapshots.is_empty() {
+            let image = json!({"id": image, "state": "available", "public": false, "encrypted": false, "snapshotIds": snapshots});
+            share.status = serde_json::from_value(json!({"observedGeneration": generation, "image": image})).unwrap();
+        }
+        object
+    }
+
+    const DISK: &str = "snap-00000001";
+
+    #[test]
+    fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_parts_are() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(seen("a", TWO, 1, 1, &[])));
+        let (disk, now): (SnapshotId, _) = (DISK.parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let region = image(ONE).region;
+        assert_eq!(shares.unseen_in(&region), BTreeSet::from([image(TWO).id]));
+        assert!(shares.elsewhere(&image(ONE), [&disk].into_iter(), &BTreeMap::new(), now).is_empty());
+        let parts = BTreeMap::from([(image(TWO).id, BTreeSet::from([disk.clone()]))]);
+        let elsewhere = shares.elsewhere(&image(ONE), [&disk].into_iter(), &parts, now);
+        assert_eq!(elsewhere[&disk][0].image, image(TWO).id);
+
+        shares.take_in(0, Event::Apply(seen("a", TWO, 2, 1, &[DISK])));
+        assert_eq!(shares.unseen_in(&region), BTreeSet::new());
+        assert_eq!(shares.elsewhere(&image(ONE), [&disk].into_iter(), &BTreeMap::new(), now), elsewhere);
+    }
+
+    #[test]
+    fn a_change_of_whom_an_object_lists_for_a_shared_snapshot_asks_for_the_other_image_too() {
+        let shares = Shares::default();
+        shares.take_in(0, Event::Apply(seen("a", ONE, 1, 1, &[DISK])));
+        shares.take_in(0, Event::Apply(seen("b", TWO, 2, 1, &[DISK])));
+        let both = BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]);
+        assert_eq!(shares.take_in(0, Event::Apply(seen("b", TWO, 3, 2, &[DISK]))).work, both);
+        assert_eq!(shares.take_in(0, Event::Delete(seen("b", TWO, 4, 2, &[DISK]))).work, both);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, stored::Stored},
+    planted::{self, Flaw},
     runtime::{clock::Clock, metrics::Metrics},
 };
 
@@ -92,7 +93,7 @@ impl Writer {
         let patch = json!({
             "apiVersion": AmiShare::api_version(&()),
             "kind": AmiShare::kind(&()),
-            "metadata": {"name": key.name, "uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version},
+            "metadata": {"name": key.name, "uid": object.metadata.uid, "resourceVersion": version(object)},
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -111,7 +112,7 @@ impl Writer {
             object.finalizers().iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
         finalizers.extend(hold.then_some(FINALIZER));
         let patch = json!({"metadata": {
-            "uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version, "finalizers": finalizers,
+            "uid": object.metadata.uid, "resourceVersion": version(object), "finalizers": finalizers,
         }});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let action = if hold { "add the finalizer to" } else { "take the finalizer from" };
@@ -210,26 +211,30 @@ impl Writer {
                 self.shares.read(object.clone(), Some(*watch));
             }
         }
+        // Those that name another image by now, but have something on record for this one, are not in the list.
         let listed: BTreeSet<ObjectKey> = newest.iter().map(|(_, object)| ObjectKey::of(object)).collect();
-        for object in
-            known.iter().filter(|object| names(object, image) && !listed.contains(&ObjectKey::of(object.as_ref())))
-        {
-            is_newest = false;
-            self.read_again(object).await;
+        for object in known.iter().filter(|object| !listed.contains(&ObjectKey::of(object.as_ref()))) {
+            let version = self.read_again(object).await;
+            is_newest &= version.is_some() && version == object.metadata.resource_version;
         }
         Ok(is_newest)
     }
 
-    /// Takes in the newest version of an object. The watch will bring it too, but it may be behind, or down: without this, the
-    /// next try would be decided on the old version again.
-    async fn read_again(&self, object: &Stored) {
+    /// Takes in the newest version of an object, and returns which that is, if the object is there and could be read. The watch
+    /// will bring it too, but it may be behind, or down: without this, the next try would be decided on the old version again.
+    async fn read_again(&self, object: &Stored) -> Option<String> {
         let key = ObjectKey::of(object);
         match tokio::time::timeout(DEADLINE, self.api(&key).get_opt(&key.name)).await {
-            Ok(Ok(Some(newest))) => self.shares.read(newest, None),
+            Ok(Ok(Some(newest))) => {
+                let version = newest.metadata.resource_version.clone();
+                self.shares.read(newest, None);
+                return version;
+            }
             Ok(Ok(None)) => self.shares.no_more(object),
             Ok(Err(error)) => tracing::debug!(share = %key, %error, "could not be read again"),
             Err(_) => tracing::debug!(share = %key, "could not be read again in time"),
         }
+        None
     }
 
     /// Tells of something that happened to an object. An event that cannot be stored is only logged: nothing depends on it.
@@ -280,9 +285,9 @@ impl Writer {
     }
 }
 
-/// Whether an object names an image, as the API server's field selector sees it.
-fn names(object: &Stored, image: &ImageRef) -> bool {
-    object.share().is_some_and(|s| s.spec.region == image.region && s.spec.image.id.as_ref() == Some(&image.id))
+/// The version on which a write of an object is decided.
+fn version(object: &Stored) -> Option<&str> {
+    object.metadata.resource_version.as_deref().filter(|_| !planted::has(Flaw::WritesUnconditionally))
 }
 
 /// A name that differs between the events of one object, within the length and alphabet of names.

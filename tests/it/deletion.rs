@@ -210,6 +210,22 @@ async fn a_finalizer_of_somebody_else_is_kept_when_ours_comes_and_when_it_goes()
 async fn our_finalizer_that_somebody_takes_away_is_put_back_while_there_is_something_to_take_back() {
     let world = given("Revoke").await;
     world.patch("base", json!({"metadata": {"finalizers": []}})).await;
+    wait_held(&world).await;
+}
+
+#[tokio::test]
+async fn a_suspended_share_gets_its_finalizer_back_too_so_that_its_deletion_takes_back_what_it_gave() {
+    let world = given("Revoke").await;
+    world.change("base", json!({"suspend": true})).await;
+    world.wait_ready("base", "Unknown", "Suspended").await;
+    world.patch("base", json!({"metadata": {"finalizers": []}})).await;
+    wait_held(&world).await;
+    world.delete("base").await;
+    world.wait_gone("base").await;
+    assert!(world.launch_permissions(IMAGE).is_empty());
+}
+
+async fn wait_held(world: &World) {
     eventually("the finalizer is back", || async {
         let finalizers = world.share("base").await.metadata.finalizers.unwrap_or_default();
         if finalizers == [FINALIZER] { Ok(()) } else { Err(finalizers.join(", ")) }

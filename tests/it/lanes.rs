@@ -24,7 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     harness::world::{OWNER, REGION, run_args},
-    memory::Memory,
+    memory::{End, Memory, Trouble, Verb, Weather},
     properties::arena::Sleep,
 };
 
@@ -351,5 +351,25 @@ fn an_api_server_that_is_slow_for_a_while_costs_no_calls_to_aws() {
         world.until("all are ready", || world.ready() == 20).await;
         assert_eq!(world.calls(REGION, "DescribeImageAttribute"), 20);
         assert_eq!(world.calls(REGION, "ModifyImageAttribute"), 20);
+    });
+}
+
+#[test]
+fn an_api_server_that_refuses_everything_is_asked_less_and_less_often() {
+    simulated(async {
+        let world = Virtual::start(1);
+        world.share(REGION, 0, &[A]);
+        world.until("it is ready", || world.ready() == 1).await;
+        let lasts = Duration::from_mins(10);
+        let (trouble, until) = (Trouble::Refused(503), Instant::now() + lasts);
+        let verbs = &[Verb::List, Verb::Watch, Verb::Get, Verb::Patch, Verb::PatchStatus];
+        world.memory.add_weather(Weather { trouble, verbs, chance: 1.0, until });
+        world.memory.end_watches(End::Closed);
+        world.memory.compact();
+        let before = world.memory.requests();
+        tokio::time::sleep(lasts).await;
+        // Every 2.5 to 5 seconds.
+        let asked = world.memory.requests() - before;
+        assert!((120..250).contains(&asked), "{asked} requests");
     });
 }

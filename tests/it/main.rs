@@ -24,6 +24,7 @@ mod process;
 mod properties;
 mod refusals;
 mod schedule;
+mod schedules;
 mod schema;
 mod sharing;
 mod snapshots;

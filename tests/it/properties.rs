@@ -62,7 +62,7 @@ proptest! {
         world.aws.quota = 1000;
         let claims = world.cluster.claims(&image(1));
         let mut observed = world.aws.observe(&image(1), &claims, world.cluster.policy).unwrap();
-        observed.listed_elsewhere = world.cluster.listed_elsewhere(&image(1), &observed);
+        observed.elsewhere = world.cluster.elsewhere(&image(1), &observed);
         let (held, outcome) = run(async {
             let mut arena = Arena::of(&world);
             let outcome = arena.reconcile(&image(1)).await;

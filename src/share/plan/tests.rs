@@ -252,6 +252,35 @@ fn whom_a_share_of_another_image_lists_for_the_same_snapshot_keeps_it() {
 }
 
 #[test]
+fn whoever_leaves_bequeaths_what_it_gave_on_a_shared_snapshot_to_whom_lists_it_on_another_image() {
+    let given = |numbers: &[u64]| Granted {
+        volumes: [(snapshot(1), accounts(numbers.iter().copied()))].into(),
+        ..Granted::default()
+    };
+    // What the share on the other image has on record there tells that the snapshot is a part of it.
+    let heir = share("b").accounts([1, 2]).volumes().of(&image(2)).granted_on(&image(2), &given(&[2]));
+    let bequests = |leaves: Build, heir: Build, held: &[u64]| {
+        let held = accounts(held.iter().copied());
+        let world = World::of([leaves.volumes().granted_on(&image(1), &given(&[1, 2, 3])), heir]).with(|aws| {
+            aws.image(2).snapshots.insert(snapshot(1));
+            aws.snapshots.insert(snapshot(1), held);
+        });
+        planned(&world).bequests
+    };
+    let to_b = |numbers: &[u64]| BTreeMap::from([((key("b"), image(2).id), given(numbers))]);
+    let leaving = || share("a").deleting();
+    assert_eq!(bequests(leaving(), heir.clone(), &[1, 2, 3]), to_b(&[1]));
+    assert_eq!(bequests(leaving(), heir.clone().suspended(), &[1, 2, 3]), to_b(&[1]));
+    assert_eq!(bequests(leaving(), heir.clone(), &[2, 3]), BTreeMap::new(), "nobody holds it any more");
+    assert_eq!(
+        bequests(leaving(), heir.clone().observe(), &[1, 2, 3]),
+        BTreeMap::new(),
+        "it never takes anything away"
+    );
+    assert_eq!(bequests(share("a"), heir, &[1, 2, 3]), BTreeMap::new(), "it stays, and answers for it itself");
+}
+
+#[test]
 fn a_snapshot_that_is_not_the_images_any_more_is_closed_to_whom_it_was_given() {
     let given = Granted { volumes: [(snapshot(4), accounts([1]))].into(), ..Granted::default() };
     let world = World::of([share("a").accounts([1]).volumes().granted_on(&image(1), &given)]).with(|aws| {

@@ -29,7 +29,7 @@ proptest! {
             let before = world.aws.clone();
             let claims = world.cluster.claims(&image);
             let mut observed = before.observe(&image, &claims, world.cluster.policy).unwrap();
-            observed.listed_elsewhere = world.cluster.listed_elsewhere(&image, &observed);
+            observed.elsewhere = world.cluster.elsewhere(&image, &observed);
             world.reconcile(&image);
             let policy = world.cluster.policy;
             for (target, held) in world.held() {

@@ -144,6 +144,15 @@ fn an_account_that_aws_refuses_is_named_and_the_others_are_served() {
 }
 
 #[test]
+fn who_only_observes_knows_at_once_whom_aws_has_just_refused_to_another() {
+    let mut world = World::of([share("a").accounts([1, 8]), share("b").accounts([1, 8]).observe()]);
+    world.reconcile(&image(1));
+    let message = "not given to 000000000008: AWS refuses it";
+    assert_eq!(world.ready("b"), said("False", "PrincipalRefused", message));
+    assert_eq!(world.cluster.status("b").pending_changes, Vec::<String>::new());
+}
+
+#[test]
 fn what_the_plan_refuses_is_reported_with_its_reason() {
     let everyone = share("a").public();
     let mut tight = World::of([share("a").accounts([1, 2])]);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::View;
+use super::{View, record};
 use crate::{
     api::{
         Principal, Reason,
@@ -202,10 +202,15 @@ impl Faults {
 /// What would be done, from where things are now, if the claim's mode were Authoritative.
 pub(super) fn if_it_were_authoritative(claim: &Claim, view: &View<'_>) -> Plan {
     let mut claims = view.claims.to_vec();
-    for other in claims.iter_mut().filter(|c| c.key == claim.key) {
-        other.standing = Standing::Authoritative;
+    for other in &mut claims {
+        // What has just been taken back is not still to be taken back.
+        other.granted = record(other, view);
+        if other.key == claim.key {
+            other.standing = Standing::Authoritative;
+        }
     }
-    plan(&claims, view.after, &view.plan.refusals, view.policy)
+    let refused = view.plan.refusals.iter().chain(&view.outcome.refused);
+    plan(&claims, view.after, &refused.map(|(key, why)| (key.clone(), why.clone())).collect(), view.policy)
 }
 
 pub(super) fn pending(plan: &Plan, elsewhere: &BTreeSet<&crate::api::ImageId>) -> Vec<String> {

@@ -158,12 +158,12 @@ impl Aws {
             (None, None) => Permissions::Gone,
         };
         let snapshots = looked_at.into_iter().map(|id| (id.clone(), permissions(&id))).collect();
-        let listed_elsewhere = BTreeMap::new();
+        let elsewhere = BTreeMap::new();
         Ok(Observed {
             sight,
             launch,
             snapshots,
-            listed_elsewhere,
+            elsewhere,
             public_blocked: policy.allow_public.then_some(self.blocks_public),
         })
     }

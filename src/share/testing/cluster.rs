@@ -1,10 +1,10 @@
 //! The objects of an API server, and what a reconcile does with them: `Reconciler::image` without Kubernetes and without AWS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use amishare::{
     api::{
-        AmiShareStatus, ConditionType, ImageId, ImageRef, Principal, SnapshotId,
+        AmiShareStatus, ConditionType, ImageId, ImageRef, SnapshotId,
         conditions::find,
         stored::{Content, Stored},
     },
@@ -13,7 +13,7 @@ use amishare::{
         claim::{Claim, ObjectKey, Standing},
         granted::Granted,
         notices::{self, Notice},
-        observed::Observed,
+        observed::{Elsewhere, Observed},
         outcome::Outcome,
         plan::{Plan, Policy, Refusal, Refusals, plan},
         status::{self, Subject, View},
@@ -51,13 +51,13 @@ impl Cluster {
         self.objects.values().filter_map(|object| Claim::on(image, object, self.now)).collect()
     }
 
-    /// Whom claims on other images list for the snapshots that were looked at.
-    pub fn listed_elsewhere(&self, image: &ImageRef, seen: &Observed) -> BTreeMap<SnapshotId, BTreeSet<Principal>> {
+    /// What claims on other images say about the snapshots that were looked at.
+    pub fn elsewhere(&self, image: &ImageRef, seen: &Observed) -> BTreeMap<SnapshotId, Vec<Elsewhere>> {
         let shares = Shares::default();
         for object in self.objects.values() {
             shares.take_in(0, Event::Apply(object.clone()));
         }
-        shares.listed_elsewhere(image, seen.snapshots.keys(), self.now)
+        shares.elsewhere(image, seen.snapshots.keys(), &BTreeMap::new(), self.now)
     }
 
     /// What there is to do.
@@ -76,6 +76,14 @@ impl Cluster {
                 let new = status::progressing(self.subject(&claim.key, &old), record, image, self.now);
                 self.store(&claim.key, new);
             }
+        }
+    }
+
+    /// What objects on other images inherit is on their records before it is let go here.
+    pub fn bequeath(&mut self, plan: &Plan) {
+        for ((key, image), inherited) in &plan.bequests {
+            let new = status::inheriting(&self.objects[key].status(), image, inherited);
+            self.store(key, new);
         }
     }
 

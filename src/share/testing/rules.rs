@@ -75,7 +75,7 @@ fn is_taken_from_the_unshareable(claims: &[Claim], target: &Target, principal: &
 /// Whether a claim on another image, which the snapshot is a part of too, lists the principal.
 fn is_listed_elsewhere(before: &Observed, target: &Target, principal: &Principal) -> bool {
     let Target::Snapshot(id) = target else { return false };
-    before.listed_elsewhere.get(id).is_some_and(|lists| lists.contains(principal))
+    before.elsewhere.get(id).into_iter().flatten().any(|other| other.lists.contains(principal))
 }
 
 /// Whether the claim lists the principal for the target.

@@ -60,6 +60,7 @@ impl World {
         let (claims, before) = self.look(image)?;
         let plan = self.cluster.plan(image, &claims, &before);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
+        self.cluster.bequeath(&plan);
         let outcome = self.aws.apply(&plan);
         self.cluster.finish(image, &claims, &before, &plan, &outcome);
         Some(Round { claims, before, plan, outcome })
@@ -76,7 +77,7 @@ impl World {
         }
         match self.aws.observe(image, &claims, self.cluster.policy) {
             Ok(mut before) => {
-                before.listed_elsewhere = self.cluster.listed_elsewhere(image, &before);
+                before.elsewhere = self.cluster.elsewhere(image, &before);
                 Some((claims, before))
             }
             Err(failure) => {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     env, fmt,
-    io::{self, Write},
     str::FromStr,
     sync::{
         Arc, OnceLock,
@@ -13,6 +12,8 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use strum::{Display, EnumString, IntoEnumIterator};
+
+use crate::harness::tell;
 
 use super::{
     commands::{Command, commands},
@@ -112,15 +113,10 @@ pub fn cover<P: Place>(place: &P, scenario: Scenario) {
     );
     let all = COVERED.fetch_add(covered, Ordering::Relaxed) + covered;
     let (name, place, took) = (scenario.name, P::NAME, started.elapsed());
-    tell(&format!("{name} {place}: {calls} calls, {covered} of {possible} points in {took:.1?}; {all} in all"));
+    tell(&format!("crash: {name} {place}: {calls} calls, {covered} of {possible} points in {took:.1?}; {all} in all"));
     let number = failures.len();
     failures.truncate(5);
     assert!(number == 0, "{name} {place}: {number} points end differently:\n\n{}", failures.join("\n\n"));
-}
-
-/// Tells whoever runs the tests. Not with a macro: what those print is shown only if the test fails.
-fn tell(what: &str) {
-    let _ = writeln!(io::stderr(), "crash: {what}");
 }
 
 /// Whether somebody asks for this point, to see its calls.
@@ -162,7 +158,7 @@ fn seed() -> u64 {
     static CHOSEN: OnceLock<u64> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
         let seed = env::var(SEED).map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-        tell(&format!("{SEED}={seed}"));
+        tell(&format!("crash: {SEED}={seed}"));
         seed
     })
 }
@@ -190,7 +186,7 @@ async fn run(scenario: &Scenario, ground: Ground, spot: Spot, expected: Option<&
     let run = perform(&mut play, scenario, spot, expected).await;
     let run = run.map_err(|why| format!("{why}\n{}", play.log()));
     if spot.point.is_some() && is_replayed(spot) {
-        tell(&format!("{spot}:\n{}", play.log()));
+        tell(&format!("crash: {spot}:\n{}", play.log()));
     }
     play.kill().await;
     run

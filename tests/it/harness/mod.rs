@@ -11,7 +11,7 @@ pub mod world;
 pub use cluster::{cluster, kubectl, own_cluster};
 pub use world::{Setup, World};
 
-use std::{fmt::Display, future::Future, time::Duration};
+use std::{fmt::Display, future::Future, io::Write, time::Duration};
 
 use tokio::time::Instant;
 
@@ -20,6 +20,11 @@ pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(40);
+
+/// Tells whoever runs the tests. Not with a macro: what those print is shown only if the test fails.
+pub fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
 
 /// Looks again and again until `look` gives a value; fails with what it last saw instead.
 pub async fn eventually<T, W, F, Fut>(what: &str, mut look: F) -> T

@@ -26,6 +26,9 @@ use super::{
     trace::Served,
 };
 
+/// How long a client waits for an answer: what `amishare run` sets, because kube has no limit of its own.
+const SILENCE: Duration = Duration::from_mins(6);
+
 type Stream = UnsyncBoxBody<Bytes, io::Error>;
 
 /// How a process reaches the API server. Clones are one connection.
@@ -67,7 +70,8 @@ impl Connection {
             Some(Trouble::LostBefore) => Err(lost()),
             Some(Trouble::NeverAnswered) => {
                 self.memory.note(&asked, &call, trouble, None);
-                return std::future::pending().await;
+                sleep(SILENCE).await;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was read for minutes"));
             }
             Some(Trouble::Refused(code)) => Ok(Answer::trouble(code)),
             Some(Trouble::LostAfter) => {

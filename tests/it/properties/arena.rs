@@ -81,7 +81,7 @@ impl Arena {
         }
         let mut before =
             observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
-        before.listed_elsewhere = self.cluster.listed_elsewhere(image, &before);
+        before.elsewhere = self.cluster.elsewhere(image, &before);
         let plan = self.cluster.plan(image, &claims, &before);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
         let outcome = apply(&self.ec2, &plan).await;
@@ -95,7 +95,7 @@ impl Arena {
         if claims.iter().any(Claim::needs_aws) {
             let mut before =
                 observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
-            before.listed_elsewhere = self.cluster.listed_elsewhere(image, &before);
+            before.elsewhere = self.cluster.elsewhere(image, &before);
             let plan = self.cluster.plan(image, &claims, &before);
             self.cluster.secure(image, &claims, &plan, usize::MAX);
             self.simulator.add_fault(Fault::new(FaultKind::AccessDenied).on("Modify*").after(calls));

@@ -1,0 +1,143 @@
+//! Schedules that failed once, as short as they could be made: each of them was a bug.
+
+use std::time::Duration;
+
+use super::{
+    places::Who,
+    run::run,
+    step::{Edit, Item, Schedule, Scribble, Spec, Step},
+};
+use crate::memory::{Trouble, Verb};
+
+const AT_ONCE: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Objects in the first Region, on whose two images one snapshot is.
+const A: usize = 0;
+const B: usize = 1;
+
+/// Some account, and another.
+const ONE: Who = Who(1);
+const TWO: Who = Who(2);
+
+/// A share of an image with one account.
+fn spec(image: usize) -> Spec {
+    let (lists, mode, interval) = (ONE, "Authoritative", "1h");
+    Spec { image, lists, volumes: false, mode, retain: false, ends: None, interval, suspend: false }
+}
+
+/// The same with createVolumePermission, and without a say over what others give.
+fn volumes(image: usize) -> Spec {
+    Spec { volumes: true, mode: "Additive", ..spec(image) }
+}
+
+fn create(object: usize, spec: Spec) -> Step {
+    Step::Create { object, spec }
+}
+
+fn move_to(object: usize, image: usize) -> Step {
+    Step::Edit { object, edit: Edit::Image(image) }
+}
+
+/// Runs a schedule, in which everything that every schedule has to keep is looked at.
+fn holds(items: impl IntoIterator<Item = (Step, Duration)>) {
+    let items = items.into_iter().map(|(step, then)| Item { step, then }).collect();
+    run(&Schedule { seed: 0, allow_public: false, flaw: None, items }, None)
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn a_status_that_somebody_else_has_a_part_of_is_not_written_again_and_again() {
+    holds([(create(A, spec(0)), AT_ONCE), (Step::Scribble { object: A, what: Scribble::Overwritten }, AT_ONCE)]);
+}
+
+#[test]
+fn a_suspended_share_that_could_not_be_told_so_is_told_after_a_restart() {
+    let (trouble, verbs, lasts) = (Trouble::Refused(500), &[Verb::PatchStatus][..], Duration::from_mins(5));
+    holds([
+        (create(A, spec(0)), SECOND),
+        (Step::KubeTrouble { trouble, verbs, chance: 1.0, lasts }, AT_ONCE),
+        (create(B, Spec { suspend: true, ..spec(0) }), AT_ONCE),
+        (Step::Restart, Duration::from_mins(25)),
+    ]);
+}
+
+#[test]
+fn what_was_given_on_a_shared_snapshot_is_taken_back_by_whoever_leaves_last() {
+    for wait in [Duration::from_millis(250), MINUTE] {
+        holds([
+            (create(B, volumes(0)), SECOND),
+            (create(A, volumes(1)), wait),
+            (Step::Delete { object: B }, wait),
+            (Step::Delete { object: A }, AT_ONCE),
+        ]);
+        let none = Edit::Lists(TWO);
+        holds([
+            (create(B, volumes(0)), SECOND),
+            (create(A, volumes(1)), wait),
+            (Step::Delete { object: B }, wait),
+            (Step::Edit { object: A, edit: none }, AT_ONCE),
+        ]);
+    }
+}
+
+#[test]
+fn a_share_that_moves_between_images_with_a_snapshot_in_common_still_answers_for_it() {
+    holds([(create(A, volumes(0)), MINUTE), (move_to(A, 1), MINUTE), (Step::Delete { object: A }, AT_ONCE)]);
+}
+
+#[test]
+fn who_no_longer_lists_somebody_on_a_shared_snapshot_takes_it_back_once_the_other_does_not_either() {
+    let edit = Edit::Lists(TWO);
+    holds([
+        (create(A, volumes(0)), MINUTE),
+        (create(B, volumes(1)), MINUTE),
+        (Step::Edit { object: A, edit }, MINUTE),
+        (Step::Delete { object: B }, AT_ONCE),
+    ]);
+}
+
+#[test]
+fn an_object_that_has_moved_back_protects_the_snapshots_of_an_image_that_it_could_not_report() {
+    let (trouble, verbs, lasts) = (Trouble::LostBefore, &[Verb::PatchStatus][..], Duration::from_secs(3204));
+    holds([
+        (create(A, Spec { mode: "Authoritative", interval: "30m", ..volumes(1) }), AT_ONCE),
+        (move_to(A, 0), SECOND),
+        (Step::KubeTrouble { trouble, verbs, chance: 1.0, lasts }, AT_ONCE),
+        (move_to(A, 1), Duration::from_secs(12262)),
+    ]);
+}
+
+#[test]
+fn a_record_that_a_late_watch_still_shows_is_not_taken_back_twice() {
+    holds([
+        (create(A, spec(0)), AT_ONCE),
+        (move_to(A, 1), SECOND),
+        (move_to(A, 0), Duration::from_millis(30)),
+        (Step::WatchesLate { by: Duration::from_secs(893), lasts: Duration::from_secs(2229) }, AT_ONCE),
+        (Step::Delete { object: A }, Duration::from_secs(1074)),
+    ]);
+}
+
+#[test]
+fn an_object_that_has_moved_gets_its_finalizer_back_too() {
+    let fails = |image, state| Step::ImageState { image, state };
+    holds([
+        (create(A, spec(1)), AT_ONCE),
+        (fails(0, "disabled"), AT_ONCE),
+        (Step::WatchesLate { by: Duration::from_secs(529), lasts: Duration::from_secs(653) }, SECOND),
+        (fails(1, "failed"), AT_ONCE),
+        (Step::ForceFinalizer { object: A }, AT_ONCE),
+        (move_to(A, 0), AT_ONCE),
+    ]);
+}
+
+#[test]
+fn who_only_observes_does_not_announce_what_has_just_been_taken_back() {
+    let ends = Some(Duration::from_secs(30_133));
+    holds([
+        (create(A, Spec { mode: "Additive", interval: "2h", ends, ..spec(0) }), AT_ONCE),
+        (create(B, Spec { mode: "Observe", lists: Who::NOBODY, ..spec(0) }), Duration::from_secs(29_900)),
+    ]);
+}
