@@ -31,6 +31,9 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// Older descriptions than this are renewed when there is room in a call that is made anyway.
 const OLD: Duration = Duration::from_mins(2);
 
+/// How long an image that AWS did not show is not asked for by those whom any answer will do.
+const MISSING: Duration = Duration::from_mins(5);
+
 /// How old an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -84,6 +87,8 @@ struct Flight {
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<ImageId, (Arc<Image>, Instant)>,
+    /// Which images AWS did not show, and when it was asked. Only for those who need no fresh answer: a new image is shown late.
+    missing: HashMap<ImageId, Instant>,
     waiting: Vec<Question>,
     flights: Vec<Flight>,
     next: u64,
@@ -132,6 +137,10 @@ impl Descriptions {
                 && is_fresh(*begun)
             {
                 return Ok(Some(Arc::clone(image)));
+            }
+            let is_missing = |begun: &Instant| begun.elapsed() < MISSING;
+            if freshness == Freshness::Whenever && state.missing.get(id).is_some_and(is_missing) {
+                return Ok(None);
             }
             let question = Question { id: id.clone(), urgency, freshness, answer };
             if let Some(flight) = state.flights.iter_mut().find(|f| is_fresh(f.begun) && f.ids.contains(id)) {
@@ -231,15 +240,19 @@ impl Descriptions {
             Ok(images) => {
                 found = images.into_iter().map(|image| (image.id.clone(), Arc::new(image))).collect();
                 for id in ids {
-                    match found.get(id) {
-                        Some(image) => drop(state.known.insert(id.clone(), (Arc::clone(image), begun))),
+                    if let Some(image) = found.get(id) {
+                        state.known.insert(id.clone(), (Arc::clone(image), begun));
+                        state.missing.remove(id);
+                    } else {
                         // It may only not be listed yet: asked for again, AWS is asked again.
-                        None => drop(state.known.remove(id)),
+                        state.known.remove(id);
+                        state.missing.insert(id.clone(), begun);
                     }
                 }
                 // Nobody asks any more for what is no longer claimed.
                 let asked: BTreeSet<&ImageId> = company.iter().chain(ids).collect();
                 state.known.retain(|id, _| asked.contains(id));
+                state.missing.retain(|id, _| asked.contains(id));
                 None
             }
             Err(failure) => Some(failure),

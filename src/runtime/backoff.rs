@@ -79,7 +79,7 @@ impl<K: Hash + Eq> Backoff<K> {
         self.failing.remove(key);
     }
 
-    /// How many are failing.
+    /// How many have failed, or were overtaken, the last time.
     pub fn len(&self) -> usize {
         self.failing.len()
     }

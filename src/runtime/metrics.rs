@@ -163,7 +163,11 @@ impl Metrics {
             "How many reconciles of one Region may be under way",
             self.max_concurrent.clone(),
         );
-        r.register("objects_in_backoff", "Images whose last reconcile failed", self.in_backoff.clone());
+        r.register(
+            "objects_in_backoff",
+            "Images whose last reconcile failed or was overtaken",
+            self.in_backoff.clone(),
+        );
         r.register("aws_requests", "Calls to AWS by answer", self.aws_requests.clone());
         r.register("aws_request_duration_seconds", "How long calls to AWS take", self.aws_request_duration.clone());
         r.register("aws_throttled", "Calls that AWS answered with too many requests", self.aws_throttled.clone());

@@ -226,16 +226,35 @@ fn leaving(object: &impl ResourceExt) -> Option<Standing> {
     (object.annotations().get(ON_DELETE).map(String::as_str) == Some(ABANDON)).then_some(Standing::LeavingAsItIs)
 }
 
+/// The image that an object names, where that can be read.
+pub fn named(object: &Stored) -> Option<&ImageId> {
+    match &object.content {
+        Content::Share(share) => share.spec.image.id.as_ref(),
+        Content::Unreadable(unreadable) => unreadable.image.as_ref().map(|image| &image.id),
+    }
+}
+
 /// Every image that an object says something about: the one that it names, and those on which it has given something.
 pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
     let Some(region) = object.region() else { return BTreeSet::new() };
-    let named = match &object.content {
-        Content::Share(share) => share.spec.image.id.as_ref(),
-        Content::Unreadable(unreadable) => unreadable.image.as_ref().map(|image| &image.id),
-    };
     let granted = object.known_status().into_iter().flat_map(|status| &status.granted);
-    let ids = named.into_iter().chain(granted.map(|g| &g.image_id));
+    let ids = named(object).into_iter().chain(granted.map(|g| &g.image_id));
     ids.map(|id| ImageRef { region: region.clone(), id: id.clone() }).collect()
+}
+
+/// Whom an object lists for the snapshots of its image, whether its time is over or not.
+pub fn listed_for_volumes(object: &Stored) -> BTreeSet<Principal> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return BTreeSet::new();
+    }
+    match &object.content {
+        Content::Share(share) if share.spec.create_volume_permission == CreateVolumePermission::Accounts => {
+            accounts(&share.spec.share_with.principals())
+        }
+        Content::Share(_) => BTreeSet::new(),
+        // It may list them for its snapshots too.
+        Content::Unreadable(unreadable) => accounts(&unreadable.principals),
+    }
 }
 
 /// Every snapshot that an object may say something about: those of its image as it last saw it, and those on which it has
@@ -247,13 +266,12 @@ pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
     of_image.chain(given).map(|snapshot| (region.clone(), snapshot.clone())).collect()
 }
 
-/// Whether an object wants createVolumePermission on the snapshots of an image that it has not seen yet, so that it cannot tell
-/// which they are.
+/// Whether an object lists somebody for the snapshots of an image that it has not seen yet, so that it cannot tell which they are.
+/// While an image is pending, they may not all be there.
 pub fn asks_unseen(object: &Stored) -> bool {
-    object.share().is_some_and(|Share { spec, status }| {
-        let seen = status.as_ref().and_then(|status| status.image.as_ref()).map(|image| &image.id);
-        spec.create_volume_permission == CreateVolumePermission::Accounts && seen != spec.image.id.as_ref()
-    })
+    let seen = object.known_status().and_then(|status| status.image.as_ref());
+    let seen = seen.filter(|image| image.state != "pending").map(|image| &image.id);
+    named(object).is_some() && seen != named(object) && !listed_for_volumes(object).is_empty()
 }
 
 /// Whether a snapshot is a part of an image, as far as an object knows.

@@ -108,10 +108,18 @@ pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
     })
 }
 
+/// Whether the time of a share is over, and its status does not say so yet.
+pub(super) fn has_just_ended(claimant: &Claimant) -> bool {
+    let said = claimant.object.known_status().and_then(|status| find(&status.conditions, ConditionType::Expired));
+    claimant.claim.expired && said.is_none()
+}
+
 /// How urgent the work on an image is.
 pub(super) fn urgency(claimants: &[Claimant]) -> Urgency {
     let takes = claimants.iter().any(|Claimant { claim, .. }| {
-        claim.standing.takes_back() && !claim.granted.is_empty() && !claim.granted.launch.is_subset(&claim.lists)
+        let listed = claim.lists_for_volumes.as_ref();
+        let volumes = || claim.granted.volumes.values().flatten().all(|p| listed.is_some_and(|all| all.contains(p)));
+        claim.standing.takes_back() && !(claim.granted.launch.is_subset(&claim.lists) && volumes())
     });
     if takes {
         Urgency::Take

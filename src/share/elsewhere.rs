@@ -4,23 +4,37 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
+    claim::Standing,
+    due,
+    granted::Granted,
     observe::{Look, describe},
+    observed::{Observed, Target},
+    outcome::Outcome,
     plan::Plan,
-    reconcile::{Claimant, Reconciler},
+    reconcile::{Claimant, Reconciler, subject},
     status,
-    writer::WriteError,
+    store::Work,
+    writer::{Sameness, WriteError},
 };
 use crate::{
-    api::{FINALIZER, ImageId, ImageRef, SnapshotId},
+    api::{FINALIZER, ImageId, ImageRef, SnapshotId, stored::Stored},
     aws::{Ec2, Freshness, failure::Failure},
-    runtime::agenda::Urgency,
+    runtime::{agenda::Urgency, runner::Failed},
 };
+
+/// Whether a plan can take from somebody what claims on other images list, or leave it to them.
+pub(super) fn matters(plan: &Plan, claimants: &[Claimant]) -> bool {
+    let leaves = |c: &Claimant| c.claim.standing == Standing::Leaving && !c.claim.granted.volumes.is_empty();
+    plan.closes_snapshots() || claimants.iter().any(leaves)
+}
 
 impl Reconciler {
     /// The snapshots of the images that objects ask for and have not seen. Which they are never changes, so that a description of
@@ -44,23 +58,102 @@ impl Reconciler {
         Ok(found?.into_iter().flatten().map(|image| (image.id.clone(), image.snapshots.clone())).collect())
     }
 
-    /// Has objects put on record what they inherit for other images.
+    /// Looks at what claims on other images say about the snapshots of one, after the API server has been asked whether that is the
+    /// newest.
     ///
     /// # Errors
-    /// When one of them has changed since it was read, or the API server refuses. Nobody lets go of anything then.
-    pub(super) async fn bequeath(&self, plan: &Plan, claimants: &mut [Claimant]) -> Result<(), WriteError> {
-        for ((key, image), inherited) in &plan.bequests {
-            let Some(mut heir) = self.shares.get(key) else { continue };
-            if !heir.finalizers().iter().any(|f| f == FINALIZER) {
-                heir = Arc::new(self.writer.finalizer(&heir, true).await?);
-            }
-            let status = status::inheriting(&heir.status(), image, inherited);
-            heir = Arc::new(self.writer.status(&heir, &status).await?);
+    /// When it is not, or the API server cannot be asked.
+    pub(super) async fn look_elsewhere(
+        &self,
+        image: &ImageRef,
+        before: &mut Observed,
+        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+        now: Timestamp,
+    ) -> Result<(), Failed> {
+        for other in self.shares.images_with(image, before.snapshots.keys(), parts) {
+            self.ask_for_newest(&other, &self.shares.concerning(&other), Sameness::Lists).await?;
+        }
+        before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), parts, now);
+        Ok(())
+    }
+
+    /// Has objects put on record what they inherit for other images. Returns whether all of them could be written; one that the API
+    /// server refuses is told so, and holds up only those who leave it something.
+    ///
+    /// # Errors
+    /// When one of them has changed since the plan was made.
+    pub(super) async fn bequeath(
+        &self,
+        image: &ImageRef,
+        plan: &Plan,
+        claimants: &mut [Claimant],
+        now: Timestamp,
+    ) -> Result<bool, WriteError> {
+        let mut all = true;
+        for ((key, other), bequest) in &plan.bequests {
+            let other = ImageRef { region: image.region.clone(), id: other.clone() };
+            let heir = self.shares.get(key).ok_or_else(|| WriteError::Gone(key.clone()))?;
             // An object can inherit from itself: when it moves between images that have a snapshot in common.
-            if let Some(claimant) = claimants.iter_mut().find(|claimant| claimant.claim.key == *key) {
-                claimant.object = heir;
+            let itself = claimants.iter_mut().find(|claimant| claimant.claim.key == *key);
+            let version = |object: &Stored| object.metadata.resource_version.clone();
+            if version(&heir) != bequest.version
+                || itself.as_ref().is_some_and(|itself| version(&itself.object) != bequest.version)
+            {
+                return Err(WriteError::Conflict(key.clone()));
+            }
+            match self.inherit(&heir, &other, &bequest.inherited, now).await {
+                Ok(heir) => {
+                    self.queue.ask(Work::Image(other), Duration::ZERO);
+                    if let Some(itself) = itself {
+                        itself.object = heir;
+                    }
+                }
+                Err(error @ WriteError::Refused { .. }) => {
+                    self.tell_refused(&heir, "KubernetesApi", &error).await;
+                    all = false;
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(all)
+    }
+
+    async fn inherit(
+        &self,
+        heir: &Arc<Stored>,
+        image: &ImageRef,
+        inherited: &Granted,
+        now: Timestamp,
+    ) -> Result<Arc<Stored>, WriteError> {
+        let mut heir = Arc::clone(heir);
+        if !heir.finalizers().iter().any(|f| f == FINALIZER) {
+            heir = Arc::new(self.writer.finalizer(&heir, true).await?);
+        }
+        let old = heir.status();
+        let status = status::progressing(subject(&heir, &old), inherited, image, now);
+        Ok(Arc::new(self.writer.status(&heir, &status).await?))
+    }
+
+    /// Asks for the images on which something is on record that only a share protected whose time has just ended.
+    pub(super) fn wake_who_answers_for_what_has_ended(&self, claimants: &[Claimant]) {
+        for claimant in claimants.iter().filter(|claimant| due::has_just_ended(claimant)) {
+            for other in self.shares.answering(&claimant.object) {
+                self.queue.ask(Work::Image(other), Duration::ZERO);
+            }
+        }
+    }
+
+    /// Asks for the images whose objects list somebody from whom createVolumePermission has just been taken. They may have begun to
+    /// while the call was under way, and have seen that it was held.
+    pub(super) fn wake_who_lists_whom_it_was_taken_from(&self, image: &ImageRef, outcome: &Outcome, now: Timestamp) {
+        let failed = outcome.failed.iter().map(|(change, _)| change);
+        for change in outcome.done.iter().chain(failed).filter(|change| !change.remove.is_empty()) {
+            let Target::Snapshot(snapshot) = &change.target else { continue };
+            let elsewhere = self.shares.elsewhere(image, std::iter::once(snapshot), &BTreeMap::new(), now);
+            for other in elsewhere.into_values().flatten().filter(|other| !other.lists.is_disjoint(&change.remove)) {
+                let other = ImageRef { region: image.region.clone(), id: other.image };
+                self.queue.ask(Work::Image(other), Duration::ZERO);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::claim::{ObjectKey, Standing};
 pub use crate::aws::words::{Image, Target};
 use crate::{
-    api::{ImageId, ImageRef, Principal, Reason, Region, SnapshotId},
+    api::{ImageId, Principal, Reason, SnapshotId},
     aws::failure::Failure,
 };
 
@@ -71,6 +71,8 @@ impl Permissions {
 pub struct Elsewhere {
     /// The object.
     pub key: ObjectKey,
+    /// Its version.
+    pub version: Option<String>,
     /// The other image.
     pub image: ImageId,
     /// What the claim may do there.
@@ -98,12 +100,6 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The other images of which a snapshot that was looked at is known to be a part.
-    pub fn elsewhere_images(&self, region: &Region) -> BTreeSet<ImageRef> {
-        let ids = self.elsewhere.values().flatten().map(|other| other.image.clone());
-        ids.map(|id| ImageRef { region: region.clone(), id }).collect()
-    }
-
     /// A failure to read a snapshot that passes by itself, if the reconcile should be tried again soon.
     pub fn to_retry(&self) -> Option<&Failure> {
         let unread = self.snapshots.values().filter_map(|permissions| match permissions {

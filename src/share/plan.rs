@@ -59,13 +59,22 @@ pub type Refusals = BTreeMap<(Target, Principal), Refusal>;
 pub struct Plan {
     /// The changes, in the order in which they are made: snapshots are opened before the image and closed after it.
     pub changes: Vec<Change>,
-    /// What every claim must have on record before the first change, in the order of the claims.
+    /// What every claim must have on record before the first change.
     pub records: BTreeMap<ObjectKey, Granted>,
     /// What claims on other images must have on record for their image before the first change: they list whom a claim gave a
     /// permission on a shared snapshot that leaves this image, and answer for it from then on.
-    pub bequests: BTreeMap<(ObjectKey, ImageId), Granted>,
+    pub bequests: BTreeMap<(ObjectKey, ImageId), Bequest>,
     /// Who is not given what, because AWS or the operator's configuration would not have it.
     pub refusals: Refusals,
+}
+
+/// What an object inherits for its image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bequest {
+    /// The version of the object that this follows from.
+    pub version: Option<String>,
+    /// What comes to what it has on record.
+    pub inherited: Granted,
 }
 
 impl Plan {
@@ -91,9 +100,11 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
             continue;
         };
         let settlement = volumes(claims, observed, snapshot, permissions, &held, remembered, &mut plan.refusals);
-        for (heir, inherited) in bequests(claims, observed, snapshot, &held) {
-            let bequest = plan.bequests.entry((heir.key.clone(), heir.image.clone())).or_default();
-            bequest.volumes.insert(snapshot.clone(), inherited);
+        for (principal, heir) in heirs(claims, observed, snapshot, permissions) {
+            let bequest = plan.bequests.entry((heir.key.clone(), heir.image.clone()));
+            let bequest =
+                bequest.or_insert_with(|| Bequest { version: heir.version.clone(), inherited: Granted::default() });
+            bequest.inherited.volumes.entry(snapshot.clone()).or_default().insert(principal.clone());
         }
         let target = Target::Snapshot(snapshot.clone());
         open.extend(batches(&settlement.add).map(|add| Change {
@@ -319,22 +330,27 @@ pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &Snapshot
     here.chain(elsewhere).collect()
 }
 
-/// What claims on other images inherit from those that leave this one: whom both name, as long as that is held. With one that only
-/// observes it would have no owner either: it never takes anything away.
-fn bequests<'a>(
-    claims: &[Claim],
+/// Who inherits what those who leave have given on a snapshot, whether it is seen to be held or not: AWS may show it late, and a
+/// record of what is not held does no harm. For everybody it is the first claim on another image that lists them and acts, or else
+/// is suspended: when it leaves in its turn, the next one inherits. With one that only observes it would have no owner either: it never
+/// takes anything away.
+fn heirs<'a>(
+    claims: &'a [Claim],
     observed: &'a Observed,
-    snapshot: &SnapshotId,
-    held: &BTreeSet<Principal>,
-) -> impl Iterator<Item = (&'a Elsewhere, BTreeSet<Principal>)> {
+    snapshot: &'a SnapshotId,
+    permissions: &Permissions,
+) -> impl Iterator<Item = (&'a Principal, &'a Elsewhere)> {
     let leaving = claims.iter().filter(|claim| claim.standing == Standing::Leaving);
     let given = leaving.filter_map(|claim| claim.granted.volumes.get(snapshot)).flatten();
-    let left: BTreeSet<Principal> = given.filter(|p| held.contains(*p)).cloned().collect();
-    let others = observed.elsewhere.get(snapshot).into_iter().flatten();
-    others.filter(|other| other.standing.writes() || other.standing == Standing::Suspended).filter_map(move |other| {
-        let inherited = left.iter().filter(|p| other.lists.contains(*p) && !other.granted.contains(*p));
-        let inherited: BTreeSet<Principal> = inherited.cloned().collect();
-        (!inherited.is_empty()).then_some((other, inherited))
+    let others = observed.elsewhere.get(snapshot).map_or(&[][..], Vec::as_slice);
+    let is_there = *permissions != Permissions::Gone;
+    let left: BTreeSet<&Principal> = given.filter(|_| is_there).collect();
+    left.into_iter().filter_map(move |principal| {
+        let answers = |other: &&Elsewhere| other.standing.writes() || other.standing == Standing::Suspended;
+        let list = || others.iter().filter(answers).filter(|other| other.lists.contains(principal));
+        let heir = list().find(|other| other.standing.writes()).or_else(|| list().next())?;
+        let is_owned = list().any(|other| other.granted.contains(principal));
+        (!is_owned).then_some((principal, heir))
     })
 }
 

@@ -17,20 +17,20 @@ use tokio::time::Instant;
 use super::{
     apply::apply,
     claim::{Claim, Standing},
-    due,
+    due, elsewhere,
     granted::Granted,
     notices,
     observe::{Look, describe, observe},
-    observed::Sight,
-    plan::{Plan, Policy, plan},
+    observed::{Observed, Sight},
+    plan::{Plan, Policy, Refusals, plan},
     refused::{Refused, Told},
     status::{self, Subject, View},
     store::{Shares, Work},
-    writer::{WriteError, Writer},
+    writer::{Sameness, WriteError, Writer},
 };
 use crate::{
     api::{AmiShareStatus, FINALIZER, ImageRef, REQUESTED_AT, Reason, Region, stored::Stored},
-    aws::{Aws, Freshness, failure::Failure},
+    aws::{Aws, Ec2, Freshness, failure::Failure},
     planted::{self, Flaw},
     runtime::{
         agenda::{Place, Urgency},
@@ -93,11 +93,7 @@ pub(super) struct Claimant {
 
 impl Claimant {
     pub(super) fn subject<'a>(&'a self, old: &'a AmiShareStatus) -> Subject<'a> {
-        Subject {
-            old,
-            generation: self.object.metadata.generation.unwrap_or_default(),
-            requested_at: self.object.annotations().get(REQUESTED_AT).map(String::as_str),
-        }
+        subject(&self.object, old)
     }
 
     pub(super) fn deleting(&self) -> bool {
@@ -112,6 +108,15 @@ impl Claimant {
     /// Whether the object holds our finalizer.
     pub(super) fn is_held(&self) -> bool {
         self.object.finalizers().iter().any(|f| f == FINALIZER)
+    }
+}
+
+/// What a status of an object is about.
+pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
+    Subject {
+        old,
+        generation: object.metadata.generation.unwrap_or_default(),
+        requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
     }
 }
 
@@ -151,10 +156,10 @@ impl Reconciler {
             && settled
             && let Some(interval) = due::interval(&claimants)
         {
-            // The process has just started, and another one has done everything there was to do.
+            // The process has just started, and another one has done everything that there was to do in AWS.
             for claimant in &claimants {
-                self.without_aws(image, claimant, now).await?;
                 self.count_conditions(claimant, &claimant.object.status());
+                self.without_aws(image, claimant, now).await?;
             }
             return Ok(Next::After(due::until_moment(image, interval, now)));
         }
@@ -172,38 +177,24 @@ impl Reconciler {
             freshness: freshness(&claimants, settled, asked),
             others: self.shares.clone(),
         };
-        let (mut before, mut plan) = loop {
-            let mut before = match observe(&ec2, image, &claims(&claimants), self.policy, &look).await {
-                Ok(observed) => observed,
-                Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
-            };
-            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now);
-            let plan = plan(&claims(&claimants), &before, &recalled, self.policy);
-            let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
-            if confirms || matches!(look.freshness, Freshness::Since(_)) {
-                break (before, plan);
-            }
-            // An old description may confirm that nothing is to be done. Nothing is done by it.
-            look.freshness = Freshness::Since(Instant::now());
-            match describe(&ec2, image, &look).await {
-                Ok(now) if now.as_deref() == before.sight.image() => break (before, plan),
-                Ok(_) => {}
-                Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
-            }
+        let (mut before, mut plan) = match self.look_and_plan(&ec2, image, &claimants, &recalled, &mut look, now).await
+        {
+            Ok(seen) => seen,
+            Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
-        self.ask_for_newest(image, &objects, &plan).await?;
-        if plan.closes_snapshots() {
+        let others_matter = elsewhere::matters(&plan, &claimants);
+        if others_matter || !plan.changes.is_empty() {
+            self.ask_for_newest(image, &objects, Sameness::Version).await?;
+        }
+        if others_matter {
             let parts = match self.parts_elsewhere(&ec2, image, look.urgency).await {
                 Ok(parts) => parts,
                 Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
             };
-            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &parts, now);
+            self.look_elsewhere(image, &mut before, &parts, now).await?;
             plan = self::plan(&claims(&claimants), &before, &recalled, self.policy);
-            for other in before.elsewhere_images(&image.region) {
-                self.ask_for_newest(&other, &self.shares.concerning(&other), &plan).await?;
-            }
         }
-        self.bequeath(&plan, &mut claimants).await?;
+        let bequeathed = self.bequeath(image, &plan, &mut claimants, now).await?;
         // Nothing is given or taken for an object that cannot keep a record, and nobody else waits for it.
         while let Some(index) = self.secure(image, &mut claimants, &plan, now).await? {
             claimants[index].claim.standing = Standing::Unrecorded;
@@ -214,12 +205,14 @@ impl Reconciler {
             tracing::info!(%image, "will {change}");
         }
         let outcome = apply(&ec2, &plan).await;
+        self.wake_who_lists_whom_it_was_taken_from(image, &outcome, now);
         self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
         let after = before.after(&outcome);
         let claims = claims(&claimants);
         let view = View { image, claims: &claims, after: &after, plan: &plan, outcome: &outcome, policy: self.policy };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
-        let found = self.finish_all(&claimants, &view, now).await?;
+        let found = self.finish_all(&claimants, &view, bequeathed, now).await?;
+        self.wake_who_answers_for_what_has_ended(&claimants);
         if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {
             return Err(failure.into());
         }
@@ -239,10 +232,44 @@ impl Reconciler {
         })
     }
 
+    /// Looks at an image and plans for it.
+    ///
+    /// # Errors
+    /// When AWS cannot be asked.
+    async fn look_and_plan(
+        &self,
+        ec2: &Arc<Ec2>,
+        image: &ImageRef,
+        claimants: &[Claimant],
+        recalled: &Refusals,
+        look: &mut Look,
+        now: Timestamp,
+    ) -> Result<(Observed, Plan), Failure> {
+        loop {
+            let claims = claims(claimants);
+            let mut before = observe(ec2, image, &claims, self.policy, look).await?;
+            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now);
+            let plan = plan(&claims, &before, recalled, self.policy);
+            let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
+            if confirms || matches!(look.freshness, Freshness::Since(_)) {
+                return Ok((before, plan));
+            }
+            // An old description may confirm that nothing is to be done. Nothing is done by it.
+            look.freshness = Freshness::Since(Instant::now());
+            if describe(ec2, image, look).await?.as_deref() == before.sight.image() {
+                return Ok((before, plan));
+            }
+        }
+    }
+
     /// Makes sure, before a plan is carried out, that the API server has nothing newer to say about an image than `known`.
-    async fn ask_for_newest(&self, image: &ImageRef, known: &[Arc<Stored>], plan: &Plan) -> Result<(), Failed> {
-        let asks = !plan.changes.is_empty() && !planted::has(Flaw::TrustsItsWatch);
-        if asks && !self.writer.is_newest(image, known).await? {
+    pub(super) async fn ask_for_newest(
+        &self,
+        image: &ImageRef,
+        known: &[Arc<Stored>],
+        same: Sameness,
+    ) -> Result<(), Failed> {
+        if !planted::has(Flaw::TrustsItsWatch) && !self.writer.is_newest(image, known, same).await? {
             let message = "an object has changed meanwhile".into();
             return Err(Failed { reason: "Conflict", message, pace: Pace::Fast });
         }
@@ -271,7 +298,10 @@ impl Reconciler {
                 Ok(()) => {}
                 Err(error @ WriteError::Refused { .. }) => {
                     self.tell_refused(&claimant.object, "KubernetesApi", &error).await;
-                    return Ok(Some(index));
+                    // What one that leaves has given is on its record already, and is taken back all the same.
+                    if !leaves {
+                        return Ok(Some(index));
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -297,10 +327,16 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Reports to every object. Those that leave stay for now if another could not be given a record: it might be the one that
-    /// answers from now on for what they gave.
-    async fn finish_all(&self, claimants: &[Claimant], view: &View<'_>, now: Timestamp) -> Result<Finished, Failed> {
-        let unrecorded = claimants.iter().any(|c| c.claim.standing == Standing::Unrecorded);
+    /// Reports to every object. Those that leave stay for now if another could not be given a record, of this image or, not
+    /// `bequeathed`, of another: it might be the one that answers from now on for what they gave.
+    async fn finish_all(
+        &self,
+        claimants: &[Claimant],
+        view: &View<'_>,
+        bequeathed: bool,
+        now: Timestamp,
+    ) -> Result<Finished, Failed> {
+        let unrecorded = !bequeathed || claimants.iter().any(|c| c.claim.standing == Standing::Unrecorded);
         let (mut found, mut trouble) = (if unrecorded { Finished::Waiting } else { Finished::Well }, None);
         for claimant in claimants {
             for notice in notices::of_changes(&claimant.claim, view) {

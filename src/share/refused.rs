@@ -1,7 +1,7 @@
 //! What was refused lately, so that it is not asked for and told of again and again: a closed account costs a call an hour and
 //! not two at every check.
 //!
-//! Pure state. Kept in memory: after a restart everybody is tried once more.
+//! State without I/O. Kept in memory: after a restart everybody is tried once more.
 
 use std::{
     collections::HashMap,

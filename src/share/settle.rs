@@ -92,7 +92,8 @@ fn record(party: &Party, facts: &Facts<'_>) -> Principals {
         Standing::Leaving => keeps.collect(),
         Standing::LeavingAsItIs => Principals::new(),
         Standing::Suspended => {
-            let inherits = party.lists.iter().filter(|p| held.contains(*p) && left_behind.contains(*p));
+            // Whether it is seen to be held or not: AWS may show late what was given.
+            let inherits = party.lists.iter().filter(|p| left_behind.contains(*p));
             party.granted.iter().chain(inherits).cloned().collect()
         }
         Standing::Observing | Standing::Unreadable | Standing::Unrecorded => party.granted.clone(),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        AmiShareStatus, ConditionType, ImageId, ImageRef, Principal, Reason,
+        AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
         ami_share::{GrantedOnImage, ImageStatus, SharedWith},
         conditions::{Status, Verdict, conditions},
         principal::in_words,
@@ -158,12 +158,6 @@ pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &Refusal, now:
 /// another object, which answers for it now.
 pub fn moved_on(old: &AmiShareStatus, image: &ImageRef) -> AmiShareStatus {
     AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() }
-}
-
-/// The status of an object that inherits what another object gave on a snapshot which its image has too.
-pub fn inheriting(old: &AmiShareStatus, image: &ImageId, inherited: &Granted) -> AmiShareStatus {
-    let record = Granted::on(image, &old.granted).union(inherited);
-    AmiShareStatus { granted: record.replace_in(image, &old.granted), ..old.clone() }
 }
 
 /// What a leaving claim that cannot go yet still has on record: what was taken back is not taken back again.

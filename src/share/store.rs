@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{
-    claim::{Claim, ObjectKey, asks_unseen, has_part, images, snapshots},
+    claim::{Claim, ObjectKey, asks_unseen, has_part, images, listed_for_volumes, named, snapshots},
     observed::Elsewhere,
 };
 use crate::api::{FINALIZER, ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
@@ -152,18 +152,37 @@ impl Shares {
         inner.by_image.keys().filter(|image| image.region == *region).map(|image| image.id.clone()).collect()
     }
 
-    /// Every object that may say something about a snapshot, in the order of their names.
-    pub fn concerning_snapshot(&self, region: &Region, snapshot: &SnapshotId) -> Vec<Arc<Stored>> {
-        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let keys = inner.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten();
-        keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
-    }
-
     /// The images of a Region whose snapshots are asked for by objects that have not seen which they are.
     pub fn unseen_in(&self, region: &Region) -> BTreeSet<ImageId> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let objects = inner.unseen.get(region).into_iter().flatten().filter_map(|key| inner.objects.get(key));
-        objects.filter_map(|object| object.share()?.spec.image.id.clone()).collect()
+        objects.filter_map(|object| named(object).cloned()).collect()
+    }
+
+    /// The other images of which any of these snapshots is a part, as far as objects know that or `parts` tells.
+    pub fn images_with<'a>(
+        &self,
+        image: &ImageRef,
+        snapshots: impl Iterator<Item = &'a SnapshotId>,
+        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+    ) -> BTreeSet<ImageRef> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = BTreeSet::new();
+        for snapshot in snapshots {
+            let keys = inner.by_snapshot.get(&(image.region.clone(), snapshot.clone())).into_iter().flatten();
+            for object in keys.filter_map(|key| inner.objects.get(key)) {
+                all.extend(images(object).into_iter().filter(|other| has_part(object, &other.id, snapshot)));
+            }
+            let told = parts.iter().filter(|(_, parts)| parts.contains(snapshot));
+            all.extend(told.map(|(id, _)| ImageRef { region: image.region.clone(), id: id.clone() }));
+        }
+        all.remove(image);
+        all
+    }
+
+    /// The images on which other objects have on record what this object may protect on a snapshot that those have too.
+    pub fn answering(&self, object: &Stored) -> BTreeSet<ImageRef> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).answering(&snapshots(object), &ObjectKey::of(object))
     }
 
     /// What claims on other images say about snapshots that are a part of those images too, as far as their objects know that, or
@@ -179,7 +198,9 @@ impl Shares {
         let mut all = BTreeMap::new();
         for snapshot in snapshots_seen {
             let known = inner.by_snapshot.get(&(image.region.clone(), snapshot.clone())).into_iter().flatten();
-            let unseen = inner.unseen.get(&image.region).into_iter().flatten().filter(|_| !parts.is_empty());
+            let told = parts.iter().filter(|(_, parts)| parts.contains(snapshot));
+            let told = told.map(|(id, _)| ImageRef { region: image.region.clone(), id: id.clone() });
+            let unseen = told.filter_map(|other| inner.by_image.get(&other)).flatten();
             let keys: BTreeSet<&Arc<ObjectKey>> = known.chain(unseen).collect();
             let mut says: Vec<Elsewhere> = Vec::new();
             for object in keys.into_iter().filter_map(|key| inner.objects.get(key)) {
@@ -192,7 +213,8 @@ impl Shares {
                     let Claim { key, standing, lists_for_volumes, granted, .. } = Claim::on(&other, object, now)?;
                     let lists = lists_for_volumes.filter(|_| !standing.leaves())?;
                     let granted = granted.volumes.get(snapshot).cloned().unwrap_or_default();
-                    Some(Elsewhere { key, image: other.id, standing, lists, granted })
+                    let version = object.metadata.resource_version.clone();
+                    Some(Elsewhere { key, version, image: other.id, standing, lists, granted })
                 }));
             }
             if !says.is_empty() {
@@ -234,7 +256,7 @@ impl Inner {
         for snapshot in &says {
             link(&mut self.by_snapshot, snapshot, &key);
         }
-        if let Some(region) = before.as_ref().and_then(|before| before.region()) {
+        if let Some(region) = before.as_ref().filter(|before| asks_unseen(before)).and_then(|before| before.region()) {
             unlink(&mut self.unseen, region, &key);
         }
         if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
@@ -258,20 +280,29 @@ impl Inner {
             }
             effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
             // Whom it protected on a snapshot that is a part of another image too may have to lose it there.
-            effect.work.extend(self.sharing(said.union(&says), &key).map(Work::Image));
+            let protects_less = |before: &Arc<Stored>| {
+                named(before) != named(&object) || !listed_for_volumes(before).is_subset(&listed_for_volumes(&object))
+            };
+            if before.as_ref().is_some_and(protects_less) {
+                effect.work.extend(self.answering(&said, &key).into_iter().map(Work::Image));
+            }
         }
         self.objects.insert(key, Arc::new(object));
     }
 
-    /// The images of other objects that have something to say about these snapshots.
-    fn sharing<'a>(
-        &self,
-        snapshots: impl Iterator<Item = &'a (Region, SnapshotId)>,
-        key: &ObjectKey,
-    ) -> impl Iterator<Item = ImageRef> {
-        let keys = snapshots.filter_map(|snapshot| self.by_snapshot.get(snapshot)).flatten();
-        let others = keys.filter(move |other| ***other != *key).filter_map(|other| self.objects.get(other));
-        others.flat_map(|object| images(object))
+    /// The images on which other objects have one of these snapshots on record.
+    fn answering(&self, snapshots: &BTreeSet<(Region, SnapshotId)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
+        let mut all = BTreeSet::new();
+        for (region, snapshot) in snapshots {
+            let keys = self.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten();
+            for object in keys.filter(|other| ***other != *key).filter_map(|other| self.objects.get(other)) {
+                let given = object.known_status().into_iter().flat_map(|status| &status.granted);
+                let here =
+                    given.filter(|g| g.create_volume_permission.iter().any(|v| v.snapshot_ids.contains(snapshot)));
+                all.extend(here.map(|g| ImageRef { region: region.clone(), id: g.image_id.clone() }));
+            }
+        }
+        all
     }
 
     fn remove(&mut self, key: &ObjectKey, effect: &mut Effect) {
@@ -285,10 +316,10 @@ impl Inner {
         for snapshot in &said {
             unlink(&mut self.by_snapshot, snapshot, key);
         }
-        if let Some(region) = object.region() {
+        if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
             unlink(&mut self.unseen, region, key);
         }
-        effect.work.extend(self.sharing(said.iter(), key).map(Work::Image));
+        effect.work.extend(self.answering(&said, key).into_iter().map(Work::Image));
         effect.gone.push(key.clone());
     }
 }
@@ -332,186 +363,4 @@ fn fingerprint(object: &Stored) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::api::{ami_share::CreateVolumePermission, stored::Content};
-
-    fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
-        serde_json::from_value(json!({
-            "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiShare",
-            "metadata": {
-                "namespace": "ns", "name": name, "uid": name, "resourceVersion": version.to_string(), "generation": generation
-            },
-            "spec": {"region": "us-east-1", "image": {"id": image}, "shareWith": {}}
-        }))
-        .unwrap()
-    }
-
-    fn image(id: &str) -> ImageRef {
-        ImageRef { region: "us-east-1".parse().unwrap(), id: id.parse().unwrap() }
-    }
-
-    const ONE: &str = "ami-00000001";
-    const TWO: &str = "ami-00000002";
-
-    #[test]
-    fn objects_are_found_by_the_image_that_they_name() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.take_in(0, Event::Apply(share("b", ONE, 2, 1)));
-        assert_eq!(shares.concerning(&image(ONE)).len(), 2);
-        let effect = shares.take_in(0, Event::Apply(share("b", TWO, 3, 2)));
-        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
-        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
-    }
-
-    #[test]
-    fn a_change_of_the_status_alone_asks_for_no_work() {
-        let shares = Shares::default();
-        assert!(!shares.take_in(0, Event::Apply(share("a", ONE, 1, 1))).work.is_empty());
-        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 2, 1))), Effect::default());
-    }
-
-    #[test]
-    fn a_record_dropped_in_a_write_without_an_answer_has_the_image_that_is_named_looked_at() {
-        let moved = |version: u64, granted: &[&str]| {
-            let mut object = share("a", TWO, version, 2);
-            let Content::Share(share) = &mut object.content else { panic!() };
-            let granted: Vec<_> = granted.iter().map(|id| json!({"imageId": id})).collect();
-            share.status = serde_json::from_value(json!({"observedGeneration": 2, "granted": granted})).unwrap();
-            object
-        };
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(moved(1, &[ONE, TWO])));
-        let effect = shares.take_in(0, Event::Apply(moved(2, &[TWO])));
-        assert!(effect.work.contains(&Work::Image(image(TWO))), "{effect:?}");
-
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(moved(1, &[ONE, TWO])));
-        shares.written(moved(2, &[TWO]));
-        assert_eq!(shares.take_in(0, Event::Apply(moved(2, &[TWO]))), Effect::default(), "whoever wrote it has asked");
-    }
-
-    #[test]
-    fn an_older_version_does_not_undo_a_newer_one() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.written(share("a", TWO, 5, 2));
-        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 3, 1))), Effect::default());
-        assert_eq!(shares.concerning(&image(TWO)).len(), 1);
-    }
-
-    #[test]
-    fn what_a_new_list_does_not_hold_is_gone_but_only_for_its_own_watch() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.take_in(1, Event::Apply(share("b", ONE, 2, 1)));
-        shares.take_in(0, Event::Init);
-        let effect = shares.take_in(0, Event::InitDone);
-        assert_eq!(effect.gone.len(), 1);
-        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE))]));
-        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
-    }
-
-    #[test]
-    fn what_was_read_before_the_watch_told_of_it_still_asks_for_work() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.read(share("a", TWO, 2, 2), None);
-        let effect = shares.take_in(0, Event::Apply(share("a", TWO, 2, 2)));
-        assert_eq!(effect.work, BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]));
-        assert_eq!(shares.take_in(0, Event::Apply(share("a", TWO, 2, 2))), Effect::default());
-    }
-
-    /// A share with createVolumePermission, which has seen the image that it names, with these snapshots.
-    fn seen(name: &str, image: &str, version: u64, generation: i64, snapshots: &[&str]) -> Stored {
-        let mut object = share(name, image, version, generation);
-        let Content::Share(share) = &mut object.content else { panic!() };
-        share.spec.create_volume_permission = CreateVolumePermission::Accounts;
-        share.spec.share_with.account_ids = ["111111111111".parse().unwrap()].into_iter().collect();
-        if !snapshots.is_empty() {
-            let image = json!({"id": image, "state": "available", "public": false, "encrypted": false, "snapshotIds": snapshots});
-            share.status = serde_json::from_value(json!({"observedGeneration": generation, "image": image})).unwrap();
-        }
-        object
-    }
-
-    const DISK: &str = "snap-00000001";
-
-    #[test]
-    fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_parts_are() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(seen("a", TWO, 1, 1, &[])));
-        let (disk, now): (SnapshotId, _) = (DISK.parse().unwrap(), Timestamp::UNIX_EPOCH);
-        let region = image(ONE).region;
-        assert_eq!(shares.unseen_in(&region), BTreeSet::from([image(TWO).id]));
-        assert!(shares.elsewhere(&image(ONE), [&disk].into_iter(), &BTreeMap::new(), now).is_empty());
-        let parts = BTreeMap::from([(image(TWO).id, BTreeSet::from([disk.clone()]))]);
-        let elsewhere = shares.elsewhere(&image(ONE), [&disk].into_iter(), &parts, now);
-        assert_eq!(elsewhere[&disk][0].image, image(TWO).id);
-
-        shares.take_in(0, Event::Apply(seen("a", TWO, 2, 1, &[DISK])));
-        assert_eq!(shares.unseen_in(&region), BTreeSet::new());
-        assert_eq!(shares.elsewhere(&image(ONE), [&disk].into_iter(), &BTreeMap::new(), now), elsewhere);
-    }
-
-    #[test]
-    fn a_change_of_whom_an_object_lists_for_a_shared_snapshot_asks_for_the_other_image_too() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(seen("a", ONE, 1, 1, &[DISK])));
-        shares.take_in(0, Event::Apply(seen("b", TWO, 2, 1, &[DISK])));
-        let both = BTreeSet::from([Work::Image(image(ONE)), Work::Image(image(TWO))]);
-        assert_eq!(shares.take_in(0, Event::Apply(seen("b", TWO, 3, 2, &[DISK]))).work, both);
-        assert_eq!(shares.take_in(0, Event::Delete(seen("b", TWO, 4, 2, &[DISK]))).work, both);
-    }
-
-    #[test]
-    fn an_object_that_no_watch_has_told_of_is_missed_when_it_is_not_in_the_next_list() {
-        let shares = Shares::default();
-        shares.read(share("a", ONE, 1, 1), Some(0));
-        shares.take_in(0, Event::Init);
-        assert_eq!(shares.take_in(0, Event::InitDone).gone.len(), 1);
-        assert!(shares.concerning(&image(ONE)).is_empty());
-    }
-
-    #[test]
-    fn an_object_that_a_write_found_gone_is_still_told_of_as_gone() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.no_more(&share("a", ONE, 1, 1));
-        assert!(shares.concerning(&image(ONE)).is_empty());
-        assert_eq!(shares.take_in(0, Event::Delete(share("a", ONE, 2, 1))).gone.len(), 1);
-    }
-
-    #[test]
-    fn an_object_made_anew_is_not_forgotten_because_the_old_one_is_gone() {
-        let shares = Shares::default();
-        let mut anew = share("a", ONE, 5, 1);
-        anew.metadata.uid = Some("another".into());
-        shares.take_in(0, Event::Apply(anew));
-        shares.no_more(&share("a", ONE, 1, 1));
-        assert_eq!(shares.concerning(&image(ONE)).len(), 1);
-    }
-
-    #[test]
-    fn a_late_answer_does_not_put_back_an_object_that_was_made_anew() {
-        let shares = Shares::default();
-        let mut anew = share("a", TWO, 5, 1);
-        anew.metadata.uid = Some("another".into());
-        shares.take_in(0, Event::Apply(anew));
-        shares.written(share("a", ONE, 4, 1));
-        assert_eq!(shares.take_in(0, Event::Apply(share("a", ONE, 4, 1))), Effect::default());
-        assert_eq!((shares.concerning(&image(ONE)).len(), shares.concerning(&image(TWO)).len()), (0, 1));
-    }
-
-    #[test]
-    fn an_object_that_was_deleted_is_not_brought_back_by_a_late_answer() {
-        let shares = Shares::default();
-        shares.take_in(0, Event::Apply(share("a", ONE, 1, 1)));
-        shares.take_in(0, Event::Delete(share("a", ONE, 2, 1)));
-        shares.written(share("a", ONE, 2, 1));
-        assert!(shares.concerning(&image(ONE)).is_empty());
-    }
-}
+mod tests;

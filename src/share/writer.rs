@@ -4,7 +4,7 @@
 //! by the API server and decided again.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -18,15 +18,15 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    claim::{ObjectKey, images},
+    claim::{ObjectKey, images, named},
     notices::Notice,
     store::Shares,
 };
 use crate::{
-    api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, stored::Stored},
+    api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, ON_DELETE, stored::Stored},
     planted::{self, Flaw},
     runtime::{clock::Clock, metrics::Metrics},
 };
@@ -64,6 +64,29 @@ pub enum WriteError {
     },
 }
 
+/// When what is known of an object is as good as what the API server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sameness {
+    /// It is the same version: for what is decided on the whole object.
+    Version,
+    /// It lists the same: for what is decided on whom it lists. Its status changes with every reconcile of its own image.
+    Lists,
+}
+
+impl Sameness {
+    fn holds(self, one: &Stored, other: &Stored) -> bool {
+        let lists = |object: &Stored| {
+            let leaves = object.annotations().get(ON_DELETE).cloned();
+            (object.metadata.generation, object.metadata.deletion_timestamp.is_some(), leaves)
+        };
+        one.metadata.uid == other.metadata.uid
+            && match self {
+                Self::Version => one.metadata.resource_version == other.metadata.resource_version,
+                Self::Lists => lists(one) == lists(other),
+            }
+    }
+}
+
 /// Writes objects of one operator.
 #[derive(Clone)]
 pub struct Writer {
@@ -98,8 +121,19 @@ impl Writer {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let (api, patch) = (self.api(&key), Patch::Apply(&patch));
-        self.write("write the status of", "amishares/status", object, api.patch_status(&key.name, &params, &patch))
-            .await
+        let (action, resource) = ("write the status of", "amishares/status");
+        let stored = self.write(action, resource, object, api.patch_status(&key.name, &params, &patch)).await?;
+        if stored.known_status().is_some_and(|stored| stored.granted == status.granted) {
+            return Ok(stored);
+        }
+        // Entries that somebody else owns too stay when we leave them out. Of all that a status says, the record has to be as we
+        // say: what is on it is taken back again and again.
+        let granted = if status.granted.is_empty() { Value::Null } else { json!(status.granted) };
+        let metadata = json!({"uid": stored.metadata.uid, "resourceVersion": version(&stored)});
+        let patch = json!({"metadata": metadata, "status": {"granted": granted}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        self.write(action, resource, &stored, api.patch_status(&key.name, &params, &patch)).await
     }
 
     /// Adds our finalizer, or takes it away.
@@ -149,7 +183,9 @@ impl Writer {
                         Err(WriteError::Gone(key))
                     }
                     409 => {
-                        self.read_again(object).await;
+                        if let Err(error) = self.read_again(object).await {
+                            tracing::debug!(%error, "what has changed is not known yet");
+                        }
                         Err(WriteError::Conflict(key))
                     }
                     _ => {
@@ -170,7 +206,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the API server cannot be asked.
-    pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>]) -> Result<bool, WriteError> {
+    pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>], same: Sameness) -> Result<bool, WriteError> {
         let fields = format!("spec.image.id={},spec.region={}", image.id, image.region);
         let mut newest = Vec::new();
         for (watch, scope) in self.scopes.iter().enumerate() {
@@ -200,41 +236,44 @@ impl Writer {
             }
         }
         let mut is_newest = true;
-        for (watch, object) in &newest {
-            let key = ObjectKey::of(object);
-            let same = |known: &Arc<Stored>| {
-                (&known.metadata.uid, &known.metadata.resource_version)
-                    == (&object.metadata.uid, &object.metadata.resource_version)
-            };
-            if !known.iter().find(|known| ObjectKey::of(known.as_ref()) == key).is_some_and(same) {
+        let mut known: BTreeMap<ObjectKey, &Arc<Stored>> =
+            known.iter().map(|object| (ObjectKey::of(object.as_ref()), object)).collect();
+        for (watch, object) in newest {
+            let known = known.remove(&ObjectKey::of(&object));
+            if !known.is_some_and(|known| same.holds(known, &object)) {
                 is_newest = false;
-                self.shares.read(object.clone(), Some(*watch));
+                self.shares.read(object, Some(watch));
             }
         }
-        // Those that name another image by now, but have something on record for this one, are not in the list.
-        let listed: BTreeSet<ObjectKey> = newest.iter().map(|(_, object)| ObjectKey::of(object)).collect();
-        for object in known.iter().filter(|object| !listed.contains(&ObjectKey::of(object.as_ref()))) {
-            let version = self.read_again(object).await;
-            is_newest &= version.is_some() && version == object.metadata.resource_version;
+        // Those that name another image by now, but have something on record for this one, are not in the list. They list nobody.
+        let left = known.into_values().filter(|object| same == Sameness::Version || named(object) == Some(&image.id));
+        for object in left {
+            let newest = self.read_again(object).await?;
+            is_newest &= newest.is_some_and(|newest| same.holds(object, &newest));
         }
         Ok(is_newest)
     }
 
-    /// Takes in the newest version of an object, and returns which that is, if the object is there and could be read. The watch
-    /// will bring it too, but it may be behind, or down: without this, the next try would be decided on the old version again.
-    async fn read_again(&self, object: &Stored) -> Option<String> {
+    /// Takes in the newest version of an object, and returns it if the object is there. The watch will bring it too, but it may be
+    /// behind, or down: without this, the next try would be decided on the old version again.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    async fn read_again(&self, object: &Stored) -> Result<Option<Stored>, WriteError> {
         let key = ObjectKey::of(object);
-        match tokio::time::timeout(DEADLINE, self.api(&key).get_opt(&key.name)).await {
+        let message = match tokio::time::timeout(DEADLINE, self.api(&key).get_opt(&key.name)).await {
             Ok(Ok(Some(newest))) => {
-                let version = newest.metadata.resource_version.clone();
-                self.shares.read(newest, None);
-                return version;
+                self.shares.read(newest.clone(), None);
+                return Ok(Some(newest));
             }
-            Ok(Ok(None)) => self.shares.no_more(object),
-            Ok(Err(error)) => tracing::debug!(share = %key, %error, "could not be read again"),
-            Err(_) => tracing::debug!(share = %key, "could not be read again in time"),
-        }
-        None
+            Ok(Ok(None)) => {
+                self.shares.no_more(object);
+                return Ok(None);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", DEADLINE.as_secs()),
+        };
+        Err(WriteError::Refused { action: "get", key, message })
     }
 
     /// Tells of something that happened to an object. An event that cannot be stored is only logged: nothing depends on it.

@@ -63,6 +63,31 @@ async fn a_share_that_names_another_image_gives_there_takes_back_here_and_its_re
 }
 
 #[tokio::test]
+async fn a_record_of_which_somebody_else_owns_a_part_is_dropped_all_the_same() {
+    let world = two_images().await;
+    world.create("base", json!({"shareWith": {"accountIds": [A]}})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    // As a backup is restored.
+    let granted = world.status("base").await.granted;
+    let restored = json!({
+        "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiShare", "metadata": {"name": "base"}, "status": {"granted": granted},
+    });
+    let params = PatchParams::apply("backup").force();
+    world.shares().patch_status("base", &params, &Patch::Apply(&restored)).await.unwrap();
+
+    world.change("base", json!({"image": {"id": OTHER_IMAGE}})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    let status = world.status("base").await;
+    assert_eq!(status.granted.iter().map(|g| g.image_id.to_string()).collect::<Vec<_>>(), [OTHER_IMAGE]);
+    world.aws.clear_calls();
+    world.check_now("base").await;
+    assert!(world.changes().is_empty(), "it is not taken back again and again");
+    world.delete("base").await;
+    world.wait_gone("base").await;
+    assert!(world.launch_permissions(OTHER_IMAGE).is_empty());
+}
+
+#[tokio::test]
 async fn a_share_that_retains_leaves_the_old_image_as_it_is_when_it_moves() {
     let world = two_images().await;
     world.create("base", json!({"deletionPolicy": "Retain", "shareWith": {"accountIds": [A]}})).await;

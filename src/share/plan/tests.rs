@@ -265,13 +265,17 @@ fn whoever_leaves_bequeaths_what_it_gave_on_a_shared_snapshot_to_whom_lists_it_o
             aws.image(2).snapshots.insert(snapshot(1));
             aws.snapshots.insert(snapshot(1), held);
         });
-        planned(&world).bequests
+        planned(&world)
+            .bequests
+            .into_iter()
+            .map(|(heir, bequest)| (heir, bequest.inherited))
+            .collect::<BTreeMap<_, _>>()
     };
     let to_b = |numbers: &[u64]| BTreeMap::from([((key("b"), image(2).id), given(numbers))]);
     let leaving = || share("a").deleting();
     assert_eq!(bequests(leaving(), heir.clone(), &[1, 2, 3]), to_b(&[1]));
     assert_eq!(bequests(leaving(), heir.clone().suspended(), &[1, 2, 3]), to_b(&[1]));
-    assert_eq!(bequests(leaving(), heir.clone(), &[2, 3]), BTreeMap::new(), "nobody holds it any more");
+    assert_eq!(bequests(leaving(), heir.clone(), &[2, 3]), to_b(&[1]), "AWS may show it late");
     assert_eq!(
         bequests(leaving(), heir.clone().observe(), &[1, 2, 3]),
         BTreeMap::new(),

@@ -80,9 +80,11 @@ impl Cluster {
     }
 
     /// What objects on other images inherit is on their records before it is let go here.
-    pub fn bequeath(&mut self, plan: &Plan) {
-        for ((key, image), inherited) in &plan.bequests {
-            let new = status::inheriting(&self.objects[key].status(), image, inherited);
+    pub fn bequeath(&mut self, image: &ImageRef, plan: &Plan) {
+        for ((key, other), bequest) in &plan.bequests {
+            let other = ImageRef { region: image.region.clone(), id: other.clone() };
+            let old = self.objects[key].status();
+            let new = status::progressing(self.subject(key, &old), &bequest.inherited, &other, self.now);
             self.store(key, new);
         }
     }

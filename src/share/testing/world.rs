@@ -59,8 +59,8 @@ impl World {
     pub fn reconcile(&mut self, image: &ImageRef) -> Option<Round> {
         let (claims, before) = self.look(image)?;
         let plan = self.cluster.plan(image, &claims, &before);
+        self.cluster.bequeath(image, &plan);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
-        self.cluster.bequeath(&plan);
         let outcome = self.aws.apply(&plan);
         self.cluster.finish(image, &claims, &before, &plan, &outcome);
         Some(Round { claims, before, plan, outcome })

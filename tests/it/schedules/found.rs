@@ -83,6 +83,17 @@ fn what_was_given_on_a_shared_snapshot_is_taken_back_by_whoever_leaves_last() {
 }
 
 #[test]
+fn who_inherits_before_anything_was_reported_to_it_is_told_that_something_is_under_way() {
+    let scribble = Step::Scribble { object: A, what: Scribble::Wiped };
+    holds([
+        (create(B, volumes(0)), MINUTE),
+        (create(A, volumes(1)), Duration::from_millis(60)),
+        (scribble, AT_ONCE),
+        (Step::Delete { object: B }, AT_ONCE),
+    ]);
+}
+
+#[test]
 fn a_share_that_moves_between_images_with_a_snapshot_in_common_still_answers_for_it() {
     holds([(create(A, volumes(0)), MINUTE), (move_to(A, 1), MINUTE), (Step::Delete { object: A }, AT_ONCE)]);
 }
