@@ -20,8 +20,8 @@ use crate::{
     world::{NAMESPACE, OWNER, REGION, ROGUE, Size},
 };
 
-/// How many calls the operator has under way in one Region.
-const CALLS: usize = 16;
+/// How many calls of one API the operator has under way in one Region.
+const CALLS: usize = 32;
 
 /// How many images the operator works on at once.
 const IMAGES: usize = 256;
@@ -78,7 +78,7 @@ struct Floor {
     size: Size,
     phase: Phase,
     wire: Wire,
-    under_way: Semaphore,
+    under_way: [Semaphore; 3],
     buckets: Option<[Bucket; 3]>,
     kube: Option<Client>,
     accounts: Vec<String>,
@@ -97,7 +97,7 @@ pub async fn run(args: FloorArgs) -> Result<()> {
         size,
         phase: args.phase,
         wire: Wire::new(&args.endpoint, OWNER),
-        under_way: Semaphore::new(CALLS),
+        under_way: APIS.map(|_| Semaphore::new(CALLS)),
         buckets: args.paced.then(|| APIS.map(Bucket::of)),
         kube,
         accounts: size.all_accounts().collect(),
@@ -117,10 +117,11 @@ pub async fn run(args: FloorArgs) -> Result<()> {
 
 impl Floor {
     async fn call(&self, api: usize, parameters: &[(String, String)]) -> Result<String> {
+        // The token last: one that is taken and not spent at once is spent together with later ones.
+        let _permit = self.under_way[api].acquire().await?;
         if let Some(buckets) = &self.buckets {
             buckets[api].take().await;
         }
-        let _permit = self.under_way.acquire().await?;
         self.wire.call(APIS[api], parameters).await
     }
 
