@@ -207,9 +207,10 @@ impl Reconciler {
         let outcome = apply(&ec2, &plan).await;
         self.wake_who_lists_whom_it_was_taken_from(image, &outcome, now);
         self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
-        let after = before.after(&outcome);
+        let changed = (!outcome.done.is_empty()).then(|| before.after(&outcome));
+        let after = changed.as_ref().unwrap_or(&before);
         let claims = claims(&claimants);
-        let view = View { image, claims: &claims, after: &after, plan: &plan, outcome: &outcome, policy: self.policy };
+        let view = View { image, claims: &claims, after, plan: &plan, outcome: &outcome, policy: self.policy };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
         let found = self.finish_all(&claimants, &view, bequeathed, now).await?;
         self.wake_who_answers_for_what_has_ended(&claimants);

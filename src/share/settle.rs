@@ -41,23 +41,20 @@ pub fn protected(parties: &[Party]) -> Principals {
 /// Settles what is `held` with the `parties`. `impossible` are those that cannot be given the permission now.
 pub fn settle(held: &Principals, parties: &[Party], impossible: &Principals) -> Settlement {
     let listed = protected(parties);
-    let wanted: Principals =
-        parties.iter().filter(|p| p.standing.writes()).flat_map(|p| p.lists.iter().cloned()).collect();
-    let given: Principals = parties.iter().flat_map(|p| p.granted.iter().cloned()).collect();
-
-    let add: Principals = wanted.iter().filter(|p| !held.contains(p) && !impossible.contains(p)).cloned().collect();
+    let wanted = parties.iter().filter(|p| p.standing.writes()).flat_map(|p| p.lists.iter());
+    let add: Principals = wanted.filter(|p| !held.contains(*p) && !impossible.contains(*p)).cloned().collect();
     // Whom nobody lists any more and a claim has given is taken away whether it is seen to hold the permission or not: AWS may
     // show a permission only some time after it was given, and to take away what nobody holds does nothing.
-    let given_by_acting = parties.iter().filter(|p| p.standing.takes_back()).flat_map(|p| p.granted.iter());
+    let given_by_acting =
+        parties.iter().filter(|p| p.standing.takes_back()).flat_map(|p| p.granted.difference(&listed));
     let additive = planted::has(Flaw::TakesWhatItDidNotGive).then_some(Standing::Additive);
     let authoritative = parties.iter().any(|p| p.standing == Standing::Authoritative || Some(p.standing) == additive);
-    let held_by_strangers = held.iter().filter(|_| authoritative);
-    let remove: Principals =
-        given_by_acting.chain(held_by_strangers).filter(|p| !listed.contains(*p)).cloned().collect();
+    let held_by_strangers = held.difference(&listed).filter(|_| authoritative);
+    let remove: Principals = given_by_acting.chain(held_by_strangers).cloned().collect();
 
     let left_behind: Principals =
         parties.iter().filter(|p| p.standing.leaves()).flat_map(|p| p.granted.iter().cloned()).collect();
-    let facts = Facts { held, add: &add, remove: &remove, given: &given, left_behind: &left_behind };
+    let facts = Facts { held, add: &add, remove: &remove, parties, left_behind: &left_behind };
     let records = parties.iter().map(|party| record(party, &facts)).collect();
     Settlement { add, remove, records }
 }
@@ -67,8 +64,8 @@ struct Facts<'a> {
     held: &'a Principals,
     add: &'a Principals,
     remove: &'a Principals,
-    /// What any party has given.
-    given: &'a Principals,
+    /// All parties.
+    parties: &'a [Party],
     /// What parties have given that are on their way out.
     left_behind: &'a Principals,
 }
@@ -80,13 +77,17 @@ struct Facts<'a> {
 /// A suspended party gets what it lists and a leaving one gave: otherwise nobody would own it any more. With one that only
 /// observes, nobody does: it never takes anything away.
 fn record(party: &Party, facts: &Facts<'_>) -> Principals {
-    let Facts { held, add, remove, given, left_behind } = facts;
-    let holds_or_will = |p: &&Principal| held.contains(*p) || add.contains(*p);
+    let Facts { held, add, remove, parties, left_behind } = facts;
     let keeps = party.granted.iter().filter(|p| held.contains(*p) || remove.contains(*p)).cloned();
     match party.standing {
-        Standing::Authoritative => keeps.chain(party.lists.iter().filter(holds_or_will).cloned()).collect(),
+        Standing::Authoritative => {
+            let is_given = |p: &Principal| add.contains(p) && party.lists.contains(p);
+            let owns = |p: &&Principal| held.contains(*p) || remove.contains(*p) || is_given(p);
+            party.granted.union(&party.lists).filter(owns).cloned().collect()
+        }
         Standing::Additive => {
-            let is_its_own = |p: &&Principal| add.contains(*p) || (held.contains(*p) && given.contains(*p));
+            let given = |p: &Principal| parties.iter().any(|party| party.granted.contains(p));
+            let is_its_own = |p: &&Principal| add.contains(*p) || (held.contains(*p) && given(p));
             keeps.chain(party.lists.iter().filter(is_its_own).cloned()).collect()
         }
         Standing::Leaving => keeps.collect(),

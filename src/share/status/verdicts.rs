@@ -100,12 +100,13 @@ fn excess(
     given: &BTreeSet<Principal>,
     listed: &BTreeSet<Principal>,
 ) -> BTreeSet<Principal> {
-    let from: BTreeSet<Principal> = match claim.standing {
-        _ if authoritative => held.clone(),
-        Standing::Authoritative | Standing::Additive | Standing::Leaving => given.intersection(held).cloned().collect(),
+    match claim.standing {
+        _ if authoritative => held.difference(listed).cloned().collect(),
+        Standing::Authoritative | Standing::Additive | Standing::Leaving => {
+            given.difference(listed).filter(|p| held.contains(*p)).cloned().collect()
+        }
         _ => BTreeSet::new(),
-    };
-    from.difference(listed).cloned().collect()
+    }
 }
 
 fn verdict<'a>(
