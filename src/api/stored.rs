@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{
-    AmiShare, AmiShareSpec, AmiShareStatus, GROUP, ImageId, ImageRef, Principal, Region, ami_share::GrantedOnImage,
+    AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, ImageId, ImageRef, Principal, Region,
+    ami_share::GrantedOnImage,
 };
 
 /// One stored object. Thousands of them are held for as long as the operator runs, so that only what somebody reads is kept.
@@ -108,6 +109,11 @@ impl Stored {
         }
     }
 
+    /// Whether it holds our finalizer.
+    pub fn is_held(&self) -> bool {
+        self.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    }
+
     /// The Region that it names, where that can be read.
     pub fn region(&self) -> Option<&Region> {
         match &self.content {
@@ -170,30 +176,19 @@ struct RawMetadata {
 
 impl From<RawMetadata> for ObjectMeta {
     fn from(raw: RawMetadata) -> Self {
-        let RawMetadata {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            generation,
-            creation_timestamp,
-            deletion_timestamp,
-            finalizers,
-            annotations,
-        } = raw;
         // kubectl's holds the whole object once more.
         let is_ours = |name: &str| name.split_once('/').is_some_and(|(prefix, _)| prefix.ends_with(GROUP));
         let annotations =
-            annotations.map(|all| all.into_iter().filter(|(name, _)| is_ours(name)).collect::<BTreeMap<_, _>>());
+            raw.annotations.map(|all| all.into_iter().filter(|(name, _)| is_ours(name)).collect::<BTreeMap<_, _>>());
         Self {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            generation,
-            creation_timestamp,
-            deletion_timestamp,
-            finalizers,
+            name: raw.name,
+            namespace: raw.namespace,
+            uid: raw.uid,
+            resource_version: raw.resource_version,
+            generation: raw.generation,
+            creation_timestamp: raw.creation_timestamp,
+            deletion_timestamp: raw.deletion_timestamp,
+            finalizers: raw.finalizers,
             annotations: annotations.filter(|annotations| !annotations.is_empty()),
             ..Self::default()
         }

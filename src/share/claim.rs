@@ -10,8 +10,7 @@ use kube::{Resource, ResourceExt};
 
 use super::granted::Granted;
 use crate::api::{
-    ABANDON, AmiShareStatus, ConditionType, FINALIZER, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region,
-    SnapshotId,
+    ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
     conditions::find,
     stored::{Content, Share, Stored},
@@ -203,7 +202,7 @@ impl Claim {
 /// restored from a backup without one.
 fn has_lost_its_record(object: &Stored) -> bool {
     let nothing_known = |s: &AmiShareStatus| s.observed_generation.is_none() && s.granted.is_empty();
-    object.known_status().is_none_or(nothing_known) && object.finalizers().iter().any(|f| f == FINALIZER)
+    object.known_status().is_none_or(nothing_known) && object.is_held()
 }
 
 /// The accounts among `principals`: only they can be listed for createVolumePermission.

@@ -9,23 +9,20 @@ use std::{
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use super::{
     claim::Standing,
     due,
-    granted::Granted,
     observe::{Look, describe},
     observed::{Observed, Target},
     outcome::Outcome,
     plan::Plan,
-    reconcile::{Claimant, Reconciler, subject},
-    status,
+    reconcile::{Claimant, Reconciler},
     store::Work,
     writer::{Sameness, WriteError},
 };
 use crate::{
-    api::{FINALIZER, ImageId, ImageRef, SnapshotId, stored::Stored},
+    api::{ImageId, ImageRef, SnapshotId, stored::Stored},
     aws::{Ec2, Freshness, failure::Failure},
     runtime::{agenda::Urgency, runner::Failed},
 };
@@ -92,7 +89,7 @@ impl Reconciler {
         let mut all = true;
         for ((key, other), bequest) in &plan.bequests {
             let other = ImageRef { region: image.region.clone(), id: other.clone() };
-            let heir = self.shares.get(key).ok_or_else(|| WriteError::Gone(key.clone()))?;
+            let mut heir = self.shares.get(key).ok_or_else(|| WriteError::Gone(key.clone()))?;
             // An object can inherit from itself: when it moves between images that have a snapshot in common.
             let itself = claimants.iter_mut().find(|claimant| claimant.claim.key == *key);
             let version = |object: &Stored| object.metadata.resource_version.clone();
@@ -101,8 +98,8 @@ impl Reconciler {
             {
                 return Err(WriteError::Conflict(key.clone()));
             }
-            match self.inherit(&heir, &other, &bequest.inherited, now).await {
-                Ok(heir) => {
+            match self.put_on_record(&mut heir, &other, &bequest.inherited, now).await {
+                Ok(()) => {
                     self.queue.ask(Work::Image(other), Duration::ZERO);
                     if let Some(itself) = itself {
                         itself.object = heir;
@@ -116,22 +113,6 @@ impl Reconciler {
             }
         }
         Ok(all)
-    }
-
-    async fn inherit(
-        &self,
-        heir: &Arc<Stored>,
-        image: &ImageRef,
-        inherited: &Granted,
-        now: Timestamp,
-    ) -> Result<Arc<Stored>, WriteError> {
-        let mut heir = Arc::clone(heir);
-        if !heir.finalizers().iter().any(|f| f == FINALIZER) {
-            heir = Arc::new(self.writer.finalizer(&heir, true).await?);
-        }
-        let old = heir.status();
-        let status = status::progressing(subject(&heir, &old), inherited, image, now);
-        Ok(Arc::new(self.writer.status(&heir, &status).await?))
     }
 
     /// Asks for the images on which something is on record that only a share protected whose time has just ended.

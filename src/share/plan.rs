@@ -227,7 +227,8 @@ pub fn launch_parties(claims: &[Claim], policy: Policy) -> Vec<Party> {
         .collect()
 }
 
-fn policy_allows(principal: &Principal, policy: Policy) -> bool {
+/// Whether the operator's configuration lets a principal be given a launch permission at all.
+pub fn policy_allows(principal: &Principal, policy: Policy) -> bool {
     *principal != Principal::Everyone || policy.allow_public || planted::has(Flaw::IgnoresTheGuardRail)
 }
 

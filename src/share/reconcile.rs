@@ -29,7 +29,7 @@ use super::{
     writer::{Sameness, WriteError, Writer},
 };
 use crate::{
-    api::{AmiShareStatus, FINALIZER, ImageRef, REQUESTED_AT, Reason, Region, stored::Stored},
+    api::{AmiShareStatus, ImageRef, REQUESTED_AT, Reason, Region, stored::Stored},
     aws::{Aws, Ec2, Freshness, failure::Failure},
     planted::{self, Flaw},
     runtime::{
@@ -107,12 +107,12 @@ impl Claimant {
 
     /// Whether the object holds our finalizer.
     pub(super) fn is_held(&self) -> bool {
-        self.object.finalizers().iter().any(|f| f == FINALIZER)
+        self.object.is_held()
     }
 }
 
 /// What a status of an object is about.
-pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
+fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
     Subject {
         old,
         generation: object.metadata.generation.unwrap_or_default(),
@@ -246,8 +246,8 @@ impl Reconciler {
         look: &mut Look,
         now: Timestamp,
     ) -> Result<(Observed, Plan), Failure> {
+        let claims = claims(claimants);
         loop {
-            let claims = claims(claimants);
             let mut before = observe(ec2, image, &claims, self.policy, look).await?;
             before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now);
             let plan = plan(&claims, &before, recalled, self.policy);
@@ -295,7 +295,7 @@ impl Reconciler {
             if !(acts || inherits || leaves) || !needed {
                 continue;
             }
-            match self.secure_one(image, claimant, &record, now).await {
+            match self.put_on_record(&mut claimant.object, image, &record, now).await {
                 Ok(()) => {}
                 Err(error @ WriteError::Refused { .. }) => {
                     self.tell_refused(&claimant.object, "KubernetesApi", &error).await;
@@ -310,20 +310,21 @@ impl Reconciler {
         Ok(None)
     }
 
-    async fn secure_one(
+    /// Stores the finalizer and a record, where an object has not got them yet.
+    pub(super) async fn put_on_record(
         &self,
+        object: &mut Arc<Stored>,
         image: &ImageRef,
-        claimant: &mut Claimant,
         record: &Granted,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        if !claimant.is_held() && !claimant.deleting() {
-            claimant.object = Arc::new(self.writer.finalizer(&claimant.object, true).await?);
+        if !object.is_held() && object.metadata.deletion_timestamp.is_none() {
+            *object = Arc::new(self.writer.finalizer(object, true).await?);
         }
-        let old = claimant.object.status();
+        let old = object.status();
         if !Granted::on(&image.id, &old.granted).covers(record) && !planted::has(Flaw::RecordsTooLate) {
-            let status = status::progressing(claimant.subject(&old), record, image, now);
-            claimant.object = Arc::new(self.writer.status(&claimant.object, &status).await?);
+            let status = status::progressing(subject(object, &old), record, image, now);
+            *object = Arc::new(self.writer.status(object, &status).await?);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::{
     claim::{Claim, ObjectKey, asks_unseen, has_part, images, listed_for_volumes, named, snapshots},
     observed::Elsewhere,
 };
-use crate::api::{FINALIZER, ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
+use crate::api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,12 +169,10 @@ impl Shares {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeSet::new();
         for snapshot in snapshots {
-            let keys = inner.by_snapshot.get(&(image.region.clone(), snapshot.clone())).into_iter().flatten();
-            for object in keys.filter_map(|key| inner.objects.get(key)) {
+            for object in inner.saying(&image.region, snapshot).filter_map(|key| inner.objects.get(key)) {
                 all.extend(images(object).into_iter().filter(|other| has_part(object, &other.id, snapshot)));
             }
-            let told = parts.iter().filter(|(_, parts)| parts.contains(snapshot));
-            all.extend(told.map(|(id, _)| ImageRef { region: image.region.clone(), id: id.clone() }));
+            all.extend(with_part(parts, &image.region, snapshot));
         }
         all.remove(image);
         all
@@ -197,11 +195,9 @@ impl Shares {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
         for snapshot in snapshots_seen {
-            let known = inner.by_snapshot.get(&(image.region.clone(), snapshot.clone())).into_iter().flatten();
-            let told = parts.iter().filter(|(_, parts)| parts.contains(snapshot));
-            let told = told.map(|(id, _)| ImageRef { region: image.region.clone(), id: id.clone() });
+            let told = with_part(parts, &image.region, snapshot);
             let unseen = told.filter_map(|other| inner.by_image.get(&other)).flatten();
-            let keys: BTreeSet<&Arc<ObjectKey>> = known.chain(unseen).collect();
+            let keys: BTreeSet<&Arc<ObjectKey>> = inner.saying(&image.region, snapshot).chain(unseen).collect();
             let mut says: Vec<Elsewhere> = Vec::new();
             for object in keys.into_iter().filter_map(|key| inner.objects.get(key)) {
                 // What it has given on an image that it has left does not make the snapshot a part of the one that it names now.
@@ -262,8 +258,7 @@ impl Inner {
         if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
             link(&mut self.unseen, region, &key);
         }
-        let holds = |stored: &Stored| stored.finalizers().iter().any(|f| f == FINALIZER);
-        let lost_finalizer = before.as_ref().is_some_and(|b| holds(b)) && !holds(&object);
+        let lost_finalizer = before.as_ref().is_some_and(|b| b.is_held()) && !object.is_held();
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
         let reported = |stored: &Stored| stored.known_status().is_some_and(|s| s.observed_generation.is_some());
         let lost_status = before.as_ref().is_some_and(|b| reported(b)) && !reported(&object);
@@ -290,12 +285,17 @@ impl Inner {
         self.objects.insert(key, Arc::new(object));
     }
 
+    /// The objects that have something to say about a snapshot.
+    fn saying(&self, region: &Region, snapshot: &SnapshotId) -> impl Iterator<Item = &Arc<ObjectKey>> {
+        self.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten()
+    }
+
     /// The images on which other objects have one of these snapshots on record.
     fn answering(&self, snapshots: &BTreeSet<(Region, SnapshotId)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
         let mut all = BTreeSet::new();
         for (region, snapshot) in snapshots {
-            let keys = self.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten();
-            for object in keys.filter(|other| ***other != *key).filter_map(|other| self.objects.get(other)) {
+            let others = self.saying(region, snapshot).filter(|other| ***other != *key);
+            for object in others.filter_map(|other| self.objects.get(other)) {
                 let given = object.known_status().into_iter().flat_map(|status| &status.granted);
                 let here =
                     given.filter(|g| g.create_volume_permission.iter().any(|v| v.snapshot_ids.contains(snapshot)));
@@ -322,6 +322,16 @@ impl Inner {
         effect.work.extend(self.answering(&said, key).into_iter().map(Work::Image));
         effect.gone.push(key.clone());
     }
+}
+
+/// The images of which a snapshot is a part.
+fn with_part(
+    parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+    region: &Region,
+    snapshot: &SnapshotId,
+) -> impl Iterator<Item = ImageRef> {
+    let images = parts.iter().filter(move |(_, parts)| parts.contains(snapshot));
+    images.map(|(id, _)| ImageRef { region: region.clone(), id: id.clone() })
 }
 
 fn link<T: Hash + Eq + Clone>(index: &mut HashMap<T, Keys>, to: &T, key: &Arc<ObjectKey>) {

@@ -15,8 +15,6 @@ use amishare::{
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::{self, Fault, FaultKind, ForeignLoad, Scenario, Simulator, Throttling},
 };
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_ec2::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -25,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     harness::world::{OWNER, REGION, run_args},
     memory::{End, Memory, Trouble, Verb, Weather},
-    properties::arena::Sleep,
+    properties::arena::sdk,
 };
 
 const ELSEWHERE: &str = "eu-west-1";
@@ -66,16 +64,9 @@ impl Virtual {
         let clock = Clock::set_to(from);
         aws.with_world(|world| world.clock = simulator::Clock::Following { from, since: Instant::now() });
         let (memory, metrics) = (Memory::new(clock, 1), Arc::new(Metrics::new()));
-        let credentials = Credentials::new(OWNER, "secret", None, None, "test");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(aws.http_client())
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .sleep_impl(SharedAsyncSleep::new(Sleep))
-            .build();
         let surroundings = Surroundings {
             client: memory.connect("operator").client(),
-            sdk,
+            sdk: sdk(aws.http_client()),
             metrics: Arc::clone(&metrics),
             readiness: Readiness::default(),
             clock,

@@ -14,7 +14,7 @@ use crate::{
     share::{
         claim::{Claim, Standing},
         observed::{Permissions, Sight, Target},
-        plan::{Change, Plan, Refusal, launch_parties, plan, volume_parties},
+        plan::{Change, Plan, Refusal, launch_parties, plan, policy_allows, volume_parties},
         settle::protected,
     },
 };
@@ -38,8 +38,7 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
     }
     let target = Target::Image(view.image.id.clone());
     let parties = launch_parties(view.claims, view.policy);
-    let allowed = |p: &&Principal| **p != Principal::Everyone || view.policy.allow_public;
-    let missing = claim.lists.iter().filter(|p| !(held.contains(*p) && allowed(p)));
+    let missing = claim.lists.iter().filter(|p| !(held.contains(*p) && policy_allows(p, view.policy)));
     let excess =
         excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
     verdict(&[target], missing.map(|p| (0, p)), excess.iter().map(|p| (0, p)), view, hypothetical, || {

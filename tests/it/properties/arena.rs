@@ -24,7 +24,8 @@ use amishare::{
     },
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_ec2::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Runtime;
 
 use crate::testing::{
@@ -48,6 +49,18 @@ pub struct Arena {
     ec2: Arc<Ec2>,
 }
 
+/// The SDK of the images' owner, on tokio's time.
+pub fn sdk(http: SharedHttpClient) -> SdkConfig {
+    let credentials = Credentials::new(OWNER, "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(REGION))
+        .http_client(http)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .sleep_impl(SharedAsyncSleep::new(Sleep))
+        .build()
+}
+
 impl Arena {
     pub fn of(world: &World) -> Self {
         let simulator = Simulator::new(scenario(&world.aws));
@@ -56,16 +69,8 @@ impl Arena {
                 simulated.regions.get_mut(REGION).unwrap().snapshots.remove(snapshot(number).as_str());
             }
         });
-        let credentials = Credentials::new(OWNER, "secret", None, None, "test");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .http_client(simulator.http_client())
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .sleep_impl(aws_sdk_ec2::config::SharedAsyncSleep::new(Sleep))
-            .build();
         // Thousands of cases in a few seconds of real time.
-        let aws = Aws::new(&sdk, 1e5, Entropy::from_seed(0), Arc::new(Metrics::new()));
+        let aws = Aws::new(&sdk(simulator.http_client()), 1e5, Entropy::from_seed(0), Arc::new(Metrics::new()));
         let ec2 = aws.ec2(&REGION.parse().unwrap());
         Self { cluster: world.cluster.clone(), simulator, ec2 }
     }

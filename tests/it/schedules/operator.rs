@@ -11,8 +11,6 @@ use amishare::{
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::Simulator,
 };
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ec2::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
     orchestrator::HttpRequest,
@@ -22,12 +20,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::places::REGIONS;
 use crate::{
     harness::world::run_args,
     memory::{Connection, Memory},
-    properties::arena::Sleep,
-    testing::OWNER,
+    properties::arena::sdk,
 };
 
 /// How long the work on one image may take: the longest that a decision can be old when it takes effect.
@@ -94,17 +90,6 @@ fn arguments(allow_public: bool) -> &'static RunArgs {
         [run_args([deadline.clone()]), run_args([deadline, "--allow-public-sharing".to_owned()])]
     });
     &arguments[usize::from(allow_public)]
-}
-
-fn sdk(http: SharedHttpClient) -> SdkConfig {
-    let credentials = Credentials::new(OWNER, "secret", None, None, "test");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(REGIONS[0]))
-        .http_client(http)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .sleep_impl(SharedAsyncSleep::new(Sleep))
-        .build()
 }
 
 /// The way to AWS, which takes time.
