@@ -104,6 +104,12 @@ impl Bucket {
         }
     }
 
+    /// Whether it is as it was at the beginning.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.pass(now);
+        self.per_second >= self.documented.per_second && self.tokens >= self.most()
+    }
+
     /// How many calls may be made at this moment.
     pub fn tokens(&self) -> f64 {
         self.tokens.max(0.0)

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use tokio::{sync::oneshot, time::Instant};
@@ -20,6 +21,13 @@ use crate::{
 /// How many calls of one lane may be under way at once: enough to spend the tokens of a lane whose answers take a second, and
 /// few enough that an endpoint that answers nobody does not collect connections.
 const UNDER_WAY: usize = 32;
+
+/// How many calls of a lane are under way at once before AWS has answered any. Its bucket may be empty: another process of ours may
+/// have used it a moment ago. As long as AWS refuses none, each answer lets one more go at once.
+const AT_FIRST: usize = 8;
+
+/// How often metrics are told how full the bucket of a lane is that makes no calls.
+const MEASURED: Duration = Duration::from_secs(15);
 
 /// The lanes of one account in one Region.
 #[derive(Debug)]
@@ -63,9 +71,13 @@ struct Lane {
 struct State {
     bucket: Bucket,
     under_way: usize,
+    /// How many may be under way at once.
+    room: usize,
     waiting: BTreeMap<(Urgency, u64), oneshot::Sender<Turn>>,
     /// Whether somebody wakes the lane when its bucket has a token again.
     watched: bool,
+    /// Whether somebody keeps what the metrics say of the bucket up to date until it is full again.
+    measured: bool,
     next: u64,
 }
 
@@ -81,13 +93,18 @@ impl Turn {
     pub(super) fn refused(&self) {
         let mut state = self.lane.state();
         state.bucket.refused(self.since, Instant::now());
+        state.room = AT_FIRST;
         self.lane.measure(&state);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.lane.state().under_way -= 1;
+        {
+            let mut state = self.lane.state();
+            state.under_way -= 1;
+            state.room = (state.room + 1).min(UNDER_WAY);
+        }
         self.lane.go_on();
     }
 }
@@ -97,8 +114,10 @@ impl Lane {
         let state = State {
             bucket: Bucket::new(rate, Instant::now()),
             under_way: 0,
+            room: AT_FIRST,
             waiting: BTreeMap::new(),
             watched: false,
+            measured: false,
             next: 0,
         };
         Arc::new_cyclic(|this| Self { operation, region, metrics, state: Mutex::new(state), this: this.clone() })
@@ -134,7 +153,7 @@ impl Lane {
         // Turns that nobody waits for any more. To drop one is to come here again, so not while the lane is locked.
         let mut unwanted = Vec::new();
         let mut state = self.state();
-        while state.under_way < UNDER_WAY
+        while state.under_way < state.room
             && let Some(first) = state.waiting.first_entry()
         {
             if first.get().is_closed() {
@@ -168,7 +187,25 @@ impl Lane {
             }
         }
         self.measure(&state);
+        if !std::mem::replace(&mut state.measured, true) {
+            tokio::spawn(Self::keep_measuring(self.this.clone()));
+        }
         drop(state);
+    }
+
+    /// A bucket fills without anybody's doing.
+    async fn keep_measuring(lane: Weak<Self>) {
+        loop {
+            tokio::time::sleep(MEASURED).await;
+            let Some(lane) = lane.upgrade() else { return };
+            let mut state = lane.state();
+            let is_full = state.bucket.is_full(Instant::now());
+            lane.measure(&state);
+            if is_full {
+                state.measured = false;
+                return;
+            }
+        }
     }
 
     fn measure(&self, state: &State) {
@@ -179,8 +216,6 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures::future::join_all;
 
     use super::*;
@@ -192,7 +227,7 @@ mod tests {
     /// Makes so many calls that take no time, and returns how long all of it took.
     async fn calls(lanes: &Lanes, operation: &'static str, count: usize) -> Duration {
         let started = Instant::now();
-        join_all((0..count).map(|_| lanes.enter(operation, Urgency::Check))).await;
+        join_all((0..count).map(|_| async { drop(lanes.enter(operation, Urgency::Check).await) })).await;
         started.elapsed()
     }
 
@@ -221,6 +256,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_nobody_waits_for_any_more_is_the_next_ones() {
         let lanes = lanes();
+        calls(&lanes, "DescribeImages", UNDER_WAY).await;
         let turns = join_all((0..UNDER_WAY).map(|_| lanes.enter("DescribeImages", Urgency::Check))).await;
         let gives_up = tokio::time::timeout(Duration::from_secs(1), lanes.enter("DescribeImages", Urgency::Take));
         assert!(gives_up.await.is_err(), "as many as may be are under way");
@@ -229,6 +265,39 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(1), waits).await.unwrap();
         // All turns have been given back, and none twice.
         assert!(calls(&lanes, "DescribeImages", UNDER_WAY).await < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_begins_with_few_calls_at_once_and_has_more_with_every_answer() {
+        let lanes = lanes();
+        let started = Instant::now();
+        let call = || async {
+            let turn = lanes.enter("DescribeImages", Urgency::Check).await;
+            let begun = started.elapsed();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(turn);
+            begun.as_secs()
+        };
+        let mut begun = join_all((0..90).map(|_| call())).await;
+        begun.sort_unstable();
+        let at = |second: u64| begun.iter().filter(|begun| **begun == second).count();
+        assert_eq!([at(0), at(1), at(2), at(3)], [AT_FIRST, 2 * AT_FIRST, UNDER_WAY, UNDER_WAY]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn metrics_say_that_a_lane_has_recovered_that_makes_no_calls_any_more() {
+        let metrics = Arc::new(Metrics::new());
+        let lanes = Lanes::new("us-east-1".parse().unwrap(), 1.0, Arc::clone(&metrics));
+        lanes.enter("ModifyImageAttribute", Urgency::Give).await.refused();
+        let says = |value: &str| {
+            let line = format!(
+                "amishare_aws_lane_rate{{service=\"ec2\",operation=\"ModifyImageAttribute\",region=\"us-east-1\"}} {value}"
+            );
+            metrics.render().unwrap().contains(&line)
+        };
+        assert!(says("2.5"));
+        tokio::time::sleep(Duration::from_mins(3)).await;
+        assert!(says("5.0"), "{}", metrics.render().unwrap());
     }
 
     #[tokio::test(start_paused = true)]
