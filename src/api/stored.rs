@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{
-    AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, ImageId, ImageRef, Principal, Region,
+    AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, ImageId, ImageRef, Principal, REQUESTED_AT, Region,
     ami_share::GrantedOnImage,
 };
 
@@ -112,6 +112,14 @@ impl Stored {
     /// Whether it holds our finalizer.
     pub fn is_held(&self) -> bool {
         self.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// Whether its status is about its spec as it is, and every request to look at it has been heard.
+    pub fn is_dealt_with(&self) -> bool {
+        let asked = self.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
+        self.known_status().is_some_and(|status| {
+            status.observed_generation == self.metadata.generation && status.last_handled_reconcile_at.as_ref() == asked
+        })
     }
 
     /// The Region that it names, where that can be read.

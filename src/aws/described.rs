@@ -5,7 +5,7 @@
 //! something asks for a fresh one (docs/adr/0012).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,6 +33,19 @@ const OLD: Duration = Duration::from_mins(2);
 
 /// How long an image that AWS did not show is not asked for by those whom any answer will do.
 const MISSING: Duration = Duration::from_mins(5);
+
+/// Descriptions of images for which somebody waits are renewed from this age on, when there is room: who is worked on a moment later
+/// need not ask again, and who has just been worked on is not described twice.
+const AWAITED: Duration = Duration::from_secs(1);
+
+/// The images that are likely to be asked for before long.
+#[derive(Debug, Clone, Default)]
+pub struct Company {
+    /// All of them.
+    pub images: Vec<ImageId>,
+    /// Those among them for which somebody waits.
+    pub awaited: HashSet<ImageId>,
+}
 
 /// How old an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +137,7 @@ impl Descriptions {
         describe: F,
     ) -> Answer
     where
-        C: FnOnce() -> Vec<ImageId> + Send + 'static,
+        C: Fn() -> Company + Send + 'static,
         F: Fn(Vec<ImageId>, Urgency) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Vec<Image>, Failure>> + Send,
     {
@@ -160,19 +173,24 @@ impl Descriptions {
 
     async fn answer_all<C, F, Fut>(&self, company: C, describe: F)
     where
-        C: FnOnce() -> Vec<ImageId>,
+        C: Fn() -> Company,
         F: Fn(Vec<ImageId>, Urgency) -> Fut,
         Fut: Future<Output = Result<Vec<Image>, Failure>>,
     {
         tokio::time::sleep(LINGER).await;
         // Whatever is asked meanwhile goes along: the more there is to ask, the fuller the calls.
         let _ = tokio::time::timeout(LONGEST, self.idle()).await;
-        let company = company();
         loop {
+            let company = company();
             let Some((number, begun, ids, urgency)) = self.begin(&company) else { return };
             let result = describe(ids.clone(), urgency).await;
-            self.end(number, begun, &ids, result, &company);
+            self.end(number, begun, &ids, result, &company.images);
         }
+    }
+
+    /// What AWS last said of an image, however long ago.
+    pub(super) fn last(&self, id: &ImageId) -> Option<Arc<Image>> {
+        self.state().known.get(id).map(|(image, _)| Arc::clone(image))
     }
 
     /// Waits until no call is under way.
@@ -187,7 +205,7 @@ impl Descriptions {
     }
 
     /// Fills a call: those who ask, and of the others those whose descriptions are missing or the oldest.
-    fn begin(&self, company: &[ImageId]) -> Option<(u64, Instant, Vec<ImageId>, Urgency)> {
+    fn begin(&self, company: &Company) -> Option<(u64, Instant, Vec<ImageId>, Urgency)> {
         let mut guard = self.state();
         let state = &mut *guard;
         let urgency = state.waiting.iter().map(|question| question.urgency).min()?;
@@ -205,15 +223,19 @@ impl Descriptions {
         state.waiting = later;
         let from = joined.iter().map(|question| question.freshness.renewed_from()).min().unwrap_or(OLD);
         let under_way = |id: &ImageId| state.flights.iter().any(|flight| flight.ids.contains(id));
-        let mut others: Vec<(Option<Instant>, &ImageId)> = company
+        let mut others: Vec<(bool, Option<Instant>, &ImageId)> = company
+            .images
             .iter()
             .filter(|id| !ids.contains(*id) && !under_way(id))
-            .map(|id| (state.known.get(id).map(|(_, begun)| *begun), id))
-            .filter(|(begun, _)| begun.is_none_or(|begun| now.saturating_duration_since(begun) >= from))
+            .map(|id| (!company.awaited.contains(id), state.known.get(id).map(|(_, begun)| *begun), id))
+            .filter(|(not_awaited, begun, _)| {
+                let from = if *not_awaited { from } else { from.min(AWAITED) };
+                begun.is_none_or(|begun| now.saturating_duration_since(begun) >= from)
+            })
             .collect();
         others.sort_unstable();
         let room = MOST - ids.len();
-        ids.extend(others.into_iter().take(room).map(|(_, id)| id.clone()));
+        ids.extend(others.into_iter().take(room).map(|(_, _, id)| id.clone()));
         state.next += 1;
         let number = state.next;
         let asked = ids.iter().cloned().collect();
@@ -295,16 +317,21 @@ mod tests {
         images: usize,
         descriptions: Descriptions,
         calls: Arc<Mutex<Vec<Vec<ImageId>>>>,
+        awaited: Arc<Mutex<BTreeSet<usize>>>,
     }
 
     impl Region {
         fn of(images: usize) -> Self {
-            Self { images, descriptions: Descriptions::default(), calls: Arc::default() }
+            Self { images, descriptions: Descriptions::default(), calls: Arc::default(), awaited: Arc::default() }
         }
 
         async fn ask(&self, number: usize, freshness: Freshness) -> Option<Arc<Image>> {
             let (images, calls) = (self.images, Arc::clone(&self.calls));
-            let company = move || (0..images).map(id).collect();
+            let awaited = Arc::clone(&self.awaited);
+            let company = move || Company {
+                images: (0..images).map(id).collect(),
+                awaited: awaited.lock().unwrap().iter().copied().map(id).collect(),
+            };
             let describe = move |ids: Vec<ImageId>, _| {
                 assert!(ids.len() <= MOST);
                 calls.lock().unwrap().push(ids.clone());
@@ -383,16 +410,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn images_for_which_somebody_waits_are_described_along_with_the_first_of_them() {
+        let region = Region::of(300);
+        join_all((0..300).map(|number| region.ask(number, Freshness::Since(Instant::now())))).await;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        *region.awaited.lock().unwrap() = (150..300).collect();
+        let (before, asked) = (region.calls(), Instant::now());
+        for number in 150..300 {
+            region.ask(number, Freshness::Since(asked)).await;
+        }
+        assert_eq!(region.calls() - before, 1);
+        // Whoever asks for something later gets something later.
+        region.ask(150, Freshness::Since(Instant::now())).await;
+        assert_eq!(region.calls() - before, 2);
+        let asked = region.calls.lock().unwrap().last().cloned().unwrap();
+        assert_eq!(asked, [id(150)], "the others have just been described");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_that_never_ends_holds_back_others_for_a_moment_only() {
         let descriptions = Descriptions::default();
         let stalls = |_: Vec<ImageId>, _| std::future::pending();
         let works = |ids: Vec<ImageId>, _| async move { Ok(ids.into_iter().map(image).collect()) };
         let now = Freshness::Since(Instant::now());
         let one = id(1);
-        let stalled = descriptions.ask(&one, Urgency::Check, now, Vec::new, stalls);
+        let stalled = descriptions.ask(&one, Urgency::Check, now, Company::default, stalls);
         assert!(tokio::time::timeout(Duration::from_secs(1), stalled).await.is_err());
         let asked = Instant::now();
-        assert!(descriptions.ask(&id(2), Urgency::Check, now, Vec::new, works).await.unwrap().is_some());
+        assert!(descriptions.ask(&id(2), Urgency::Check, now, Company::default, works).await.unwrap().is_some());
         assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
     }
 
@@ -412,12 +457,12 @@ mod tests {
             let describe = |_, _| async { Err(Failure::unanswered("DescribeImages", "down")) };
             let now = Freshness::Since(Instant::now());
             let descriptions = &descriptions;
-            async move { descriptions.ask(&id(number), Urgency::Give, now, Vec::new, describe).await }
+            async move { descriptions.ask(&id(number), Urgency::Give, now, Company::default, describe).await }
         };
         let (one, two) = tokio::join!(fails(1), fails(2));
         assert_eq!((one.unwrap_err().message, two.unwrap_err().message), ("down".into(), "down".into()));
         let works = |ids: Vec<ImageId>, _| async move { Ok(ids.into_iter().map(image).collect()) };
         let now = Freshness::Since(Instant::now());
-        assert!(descriptions.ask(&id(1), Urgency::Give, now, Vec::new, works).await.unwrap().is_some());
+        assert!(descriptions.ask(&id(1), Urgency::Give, now, Company::default, works).await.unwrap().is_some());
     }
 }

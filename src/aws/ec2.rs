@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::http::Response;
 use tokio::time::Instant;
 
 use super::{
-    described::{Descriptions, Freshness},
+    described::{Company, Descriptions, Freshness},
     failure::{Class, Failure},
     lanes::Lanes,
     words::{Change, Image, Target},
@@ -70,7 +70,7 @@ impl Ec2 {
         id: &ImageId,
         urgency: Urgency,
         freshness: Freshness,
-        company: impl FnOnce() -> Vec<ImageId> + Send + 'static,
+        company: impl Fn() -> Company + Send + 'static,
     ) -> Result<Option<Arc<Image>>, Failure> {
         let ec2 = Arc::clone(self);
         let describe = move |ids: Vec<ImageId>, urgency| {
@@ -78,6 +78,11 @@ impl Ec2 {
             async move { ec2.describe_images(&ids, urgency).await }
         };
         self.descriptions.ask(id, urgency, freshness, company, describe).await
+    }
+
+    /// Whether the image was available when AWS last described it, however long ago.
+    pub fn was_available(&self, id: &ImageId) -> bool {
+        self.descriptions.last(id).is_some_and(|image| image.state == "available")
     }
 
     async fn describe_images(&self, ids: &[ImageId], urgency: Urgency) -> Result<Vec<Image>, Failure> {

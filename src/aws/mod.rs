@@ -9,5 +9,5 @@ mod lanes;
 pub mod words;
 
 pub use clients::Aws;
-pub use described::Freshness;
+pub use described::{Company, Freshness};
 pub use ec2::Ec2;

@@ -10,12 +10,11 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{claim::Standing, observed::Sight, reconcile::Claimant};
+use super::{claim::Standing, claimant::Claimant, observed::Sight};
 use crate::{
-    api::{ConditionType, ImageRef, REQUESTED_AT, Reason, conditions::find, stored::Share},
+    api::{ConditionType, ImageRef, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
 };
-use kube::ResourceExt;
 
 /// How often a pending image is looked at.
 const PENDING: Duration = Duration::from_secs(15);
@@ -84,27 +83,24 @@ pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
     claimants.iter().all(|claimant| {
         let Claimant { object, claim } = claimant;
         match claim.standing {
-            Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
+            Standing::Waiting | Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
             // They are told what they have to be told without a look at AWS.
             Standing::Suspended | Standing::Unreadable => return true,
             Standing::Authoritative | Standing::Additive | Standing::Observing => {}
         }
         let Some(status) = object.known_status() else { return false };
         let generation = object.metadata.generation;
-        let asked = object.annotations().get(REQUESTED_AT);
         let ready = find(&status.conditions, ConditionType::Ready);
+        // Of an image that cannot be shared as it is, an old description tells nothing.
+        let available = || find(&status.conditions, ConditionType::ImageAvailable).is_some_and(|c| c.status == "True");
         let well = ready.is_some_and(|ready| {
             ready.observed_generation == generation
-                && (ready.status == "True" || (claim.expired && ready.reason == Reason::Expired.as_str()))
+                && (ready.status == "True"
+                    || (claim.expired && ready.reason == Reason::Expired.as_str() && available()))
         });
         let over = claim.expired == find(&status.conditions, ConditionType::Expired).is_some();
         let held = !claim.standing.writes() || claim.granted.is_empty() || claimant.is_held();
-        status.observed_generation == generation
-            && status.last_handled_reconcile_at.as_ref() == asked
-            && well
-            && over
-            && held
-            && !claim.unfinished
+        object.is_dealt_with() && well && over && held && !claim.unfinished
     })
 }
 

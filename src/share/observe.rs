@@ -84,13 +84,21 @@ pub async fn observe(
 pub async fn describe(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<Option<Arc<Image>>, Failure> {
     let Look { urgency, freshness, others } = look.clone();
     let region = image.region.clone();
-    ec2.image(&image.id, urgency, freshness, move || others.images_in(&region)).await
+    ec2.image(&image.id, urgency, freshness, move || others.company_in(&region)).await
 }
 
 /// The image and its launch permissions.
 async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Option<BTreeSet<Principal>>), Failure> {
     let urgency = look.urgency;
-    let found = describe(ec2, image, look).await?.map(Arc::unwrap_or_clone);
+    // An image that was available most likely still is: its permissions can be asked for in the same moment.
+    let (found, permissions) = if ec2.was_available(&image.id) {
+        let (found, permissions) =
+            futures::join!(describe(ec2, image, look), ec2.launch_permissions(&image.id, urgency));
+        (found?, Some(permissions))
+    } else {
+        (describe(ec2, image, look).await?, None)
+    };
+    let found = found.map(Arc::unwrap_or_clone);
     if let Some(found) = found.as_ref().filter(|found| found.state != "available") {
         // DisableImage has removed every launch permission for good (aws.md section 1.6).
         let launch = (found.state == "disabled").then(BTreeSet::new);
@@ -98,7 +106,11 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
     }
     let hindered = |image, reason, message: String, gone| Sight::Hindered { image, reason, message, gone };
     let (id, region) = (&image.id, &image.region);
-    match ec2.launch_permissions(id, urgency).await {
+    let permissions = match permissions {
+        Some(permissions) => permissions,
+        None => ec2.launch_permissions(id, urgency).await,
+    };
+    match permissions {
         Ok(held) => {
             if planted::has(Flaw::AsksForEachAccount) {
                 for _ in &held {

@@ -16,7 +16,10 @@ use super::{
     claim::{Claim, ObjectKey, asks_unseen, has_part, images, listed_for_volumes, named, snapshots},
     observed::Elsewhere,
 };
-use crate::api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored};
+use crate::{
+    api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored},
+    aws::Company,
+};
 
 /// A piece of work that an event makes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,10 +149,17 @@ impl Shares {
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
-    /// Every image of a Region that an object concerns, in no order.
-    pub fn images_in(&self, region: &Region) -> Vec<ImageId> {
+    /// Every image of a Region that an object concerns, and those for which one waits.
+    pub fn company_in(&self, region: &Region) -> Company {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.by_image.keys().filter(|image| image.region == *region).map(|image| image.id.clone()).collect()
+        let mut company = Company::default();
+        for (image, keys) in inner.by_image.iter().filter(|(image, _)| image.region == *region) {
+            company.images.push(image.id.clone());
+            if keys.iter().filter_map(|key| inner.objects.get(key)).any(|object| !object.is_dealt_with()) {
+                company.awaited.insert(image.id.clone());
+            }
+        }
+        company
     }
 
     /// The images of a Region whose snapshots are asked for by objects that have not seen which they are.

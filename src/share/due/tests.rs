@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
+use crate::api::REQUESTED_AT;
 use crate::share::claim::Claim;
 use crate::share::plan::Policy;
 use crate::share::testing::{
