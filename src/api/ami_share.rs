@@ -188,7 +188,9 @@ pub struct AmiShareSpec {
 
     /// When the share ends: at this instant what it lists is revoked, and the condition Expired says so. Moving the date
     /// into the future makes the share valid again.
+    // An API server takes as many digits of a second as one likes, and nobody can read more than nine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = r"^[^.]*([.][0-9]{1,9})?([Zz]|[+-][0-9:]+)$"))]
     #[x_kube(validation = Rule::new("self < timestamp('9999-12-30T00:00:00Z')")
         .message("expiresAt must be before 9999-12-30: leave it out for a share that does not end"))]
     pub expires_at: Option<Time>,

@@ -26,14 +26,7 @@ use crate::{
         shutdown,
         telemetry::{self, LogFormat},
     },
-    share::{
-        controller,
-        plan::Policy,
-        reconcile::Reconciler,
-        refused::{Refused, Told},
-        store::Shares,
-        writer::Writer,
-    },
+    share::{controller, plan::Policy, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
 };
 
 /// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
@@ -202,7 +195,7 @@ pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: Cancellat
         queue,
         refused: Refused::default(),
         refused_retry: args.refused_retry.as_duration().max(Duration::from_secs(1)),
-        told: Told::default(),
+        told: Arc::default(),
         seen: Mutex::default(),
     });
     let limits = Limits {

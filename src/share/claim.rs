@@ -46,6 +46,9 @@ pub enum Standing {
     Authoritative,
     /// Gives what it lists, and takes back what it gave.
     Additive,
+    /// What an acting claim is to a snapshot of an image that cannot be shared as it is: gives nothing yet, takes back what
+    /// it gave, and protects whom it lists.
+    Waiting,
     /// Changes nothing, and protects whom it lists.
     Observing,
     /// Is not acted on, and protects whom it lists.
@@ -68,7 +71,7 @@ impl Standing {
 
     /// Whether the claim takes back what it gave and nobody lists any more.
     pub fn takes_back(self) -> bool {
-        self.writes() || self == Self::Leaving
+        self.writes() || matches!(self, Self::Waiting | Self::Leaving)
     }
 
     /// Whether the claim's object is on its way off the image.
@@ -94,6 +97,8 @@ pub struct Claim {
     pub expired: bool,
     /// Whether its last attempt failed or never ended, so that it may be on record for something that it never gave.
     pub unfinished: bool,
+    /// To whom it may have given createVolumePermission on every snapshot of the image, without a record: it has lost that.
+    pub unrecorded: BTreeSet<Principal>,
 }
 
 impl Claim {
@@ -120,10 +125,9 @@ impl Claim {
                 } else {
                     unreadable.principals.union(&granted.launch).cloned().collect()
                 };
-                let key = ObjectKey::of(object);
                 // It may list them for its snapshots too: that much cannot be told, and to protect is the safe guess.
                 let lists_for_volumes = Some(accounts(&lists));
-                Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false, unfinished: false })
+                Some(Self { lists, lists_for_volumes, granted, ..Self::silent(object, standing) })
             }
         }
     }
@@ -148,16 +152,19 @@ impl Claim {
             return None;
         }
         let deleting = object.metadata.deletion_timestamp.is_some();
+        let mut unrecorded = BTreeSet::new();
         if deleting && names_it && *mode == ShareMode::Authoritative && has_lost_its_record(object) {
             // It answers for the whole list, recorded or not.
             granted.launch = share_with.principals();
+            if *create_volume_permission == CreateVolumePermission::Accounts {
+                unrecorded = accounts(&granted.launch);
+            }
         }
         if selector.id.is_none() && !deleting {
             // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
             let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
             let lists_for_volumes = Some(accounts(&lists));
-            let (key, standing) = (ObjectKey::of(object), Standing::Unreadable);
-            return Some(Self { key, standing, lists, lists_for_volumes, granted, expired: false, unfinished: false });
+            return Some(Self { lists, lists_for_volumes, granted, ..Self::silent(object, Standing::Unreadable) });
         }
         let standing = if deleting {
             match (mode, deletion_policy) {
@@ -185,7 +192,30 @@ impl Claim {
         let lists_for_volumes =
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
         let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
-        Some(Self { key: ObjectKey::of(object), standing, lists, lists_for_volumes, granted, expired, unfinished })
+        let key = ObjectKey::of(object);
+        Some(Self { key, standing, lists, lists_for_volumes, granted, expired, unfinished, unrecorded })
+    }
+
+    /// A claim that says nothing.
+    pub fn silent(object: &Stored, standing: Standing) -> Self {
+        Self {
+            key: ObjectKey::of(object),
+            standing,
+            lists: BTreeSet::new(),
+            lists_for_volumes: None,
+            granted: Granted::default(),
+            expired: false,
+            unfinished: false,
+            unrecorded: BTreeSet::new(),
+        }
+    }
+
+    /// Puts what it may have given without a record on record for these snapshots, which are the image's.
+    pub fn recall(&mut self, snapshots: &BTreeSet<SnapshotId>) {
+        let unrecorded = std::mem::take(&mut self.unrecorded);
+        if !unrecorded.is_empty() {
+            self.granted.volumes.extend(snapshots.iter().map(|snapshot| (snapshot.clone(), unrecorded.clone())));
+        }
     }
 
     /// Whether AWS has to be looked at for this claim.
@@ -193,7 +223,11 @@ impl Claim {
         match self.standing {
             Standing::Authoritative | Standing::Additive | Standing::Observing => true,
             Standing::Leaving => !self.granted.is_empty(),
-            Standing::Suspended | Standing::Unreadable | Standing::Unrecorded | Standing::LeavingAsItIs => false,
+            Standing::Waiting
+            | Standing::Suspended
+            | Standing::Unreadable
+            | Standing::Unrecorded
+            | Standing::LeavingAsItIs => false,
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     reconcile::Reconciler,
+    refused::Told,
     store::{Effect, Shares, Work},
 };
 use crate::{
@@ -50,6 +51,7 @@ struct Watches {
     shares: Shares,
     queue: Queue<Work>,
     metrics: Arc<Metrics>,
+    told: Arc<Told>,
     readiness: Readiness,
     gate: Mutex<Gate>,
     entropy: Entropy,
@@ -74,6 +76,7 @@ pub async fn run(
         shares: reconciler.shares.clone(),
         queue: reconciler.queue.clone(),
         metrics: Arc::clone(&reconciler.metrics),
+        told: Arc::clone(&reconciler.told),
         readiness,
         gate: Mutex::new(Gate { not_listed: (0..scopes.len()).collect(), work: BTreeSet::new() }),
         entropy: runner.entropy.clone(),
@@ -146,6 +149,7 @@ impl Watches {
     fn act_on(&self, index: usize, effect: Effect, listed: bool, who: &str) {
         for key in &effect.gone {
             self.metrics.forget("AmiShare", (&key.namespace, &key.name));
+            self.told.forget(key);
         }
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         gate.work.extend(effect.work);

@@ -12,12 +12,13 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     claim::Standing,
+    claimant::Claimant,
     due,
     observe::{Look, describe},
     observed::{Observed, Target},
     outcome::Outcome,
     plan::Plan,
-    reconcile::{Claimant, Reconciler},
+    reconcile::Reconciler,
     store::Work,
     writer::{Sameness, WriteError},
 };

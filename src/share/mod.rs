@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod claim;
+mod claimant;
 pub mod controller;
 mod due;
 mod elsewhere;

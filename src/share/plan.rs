@@ -308,15 +308,18 @@ fn volumes(
 
 /// What each claim says about one snapshot. A claim without createVolumePermission has no say over who else holds it: it only
 /// takes back what it gave. Nor does any claim over a snapshot that is not the image's any more. While the image cannot be
-/// shared, or not even be seen, its snapshots keep what they have: to be listed then only protects. Whom claims on other images
-/// list for the same snapshot is protected too; they come last and have no record here.
+/// shared, nobody is given its snapshots, and only what was given and nobody lists any more is taken back; while AWS does not list it
+/// yet, which snapshots it has cannot be told, and they keep what they have. Whom claims on other images list for the same snapshot
+/// is protected too; they come last and have no record here.
 pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &SnapshotId) -> Vec<Party> {
     let is_the_images = observed.sight.image().is_none_or(|image| image.snapshots.contains(snapshot));
+    let is_known = observed.sight.image().is_some() || observed.sight.is_gone();
+    let later = if is_known { Standing::Waiting } else { Standing::Observing };
     let can_be_given = is_the_images && matches!(observed.sight, Sight::Shareable(_));
     let here = claims.iter().map(|claim| {
         let listed = claim.lists_for_volumes.as_ref().filter(|_| is_the_images);
         let standing = match (claim.standing, listed) {
-            (standing, Some(_)) if standing.writes() && !can_be_given => Standing::Observing,
+            (standing, Some(_)) if standing.writes() && !can_be_given => later,
             (Standing::Authoritative, None) => Standing::Additive,
             (standing, _) => standing,
         };

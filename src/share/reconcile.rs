@@ -11,12 +11,12 @@ use std::{
 };
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{
     apply::apply,
-    claim::{Claim, Standing},
+    claim::Standing,
+    claimant::{Claimant, claimants, claims, recall_snapshots, subject},
     due, elsewhere,
     granted::Granted,
     notices,
@@ -24,12 +24,12 @@ use super::{
     observed::{Observed, Sight},
     plan::{Plan, Policy, Refusals, plan},
     refused::{Refused, Told},
-    status::{self, Subject, View},
+    status::{self, View},
     store::{Shares, Work},
     writer::{Sameness, WriteError, Writer},
 };
 use crate::{
-    api::{AmiShareStatus, ImageRef, REQUESTED_AT, Reason, Region, stored::Stored},
+    api::{ImageRef, Reason, Region, stored::Stored},
     aws::{Aws, Ec2, Freshness, failure::Failure},
     planted::{self, Flaw},
     runtime::{
@@ -69,7 +69,7 @@ pub struct Reconciler {
     /// How long whom AWS refused is not tried again.
     pub refused_retry: Duration,
     /// Of which objects it has been told that nothing can be stored for them.
-    pub told: Told,
+    pub told: Arc<Told>,
     /// The images that this process has worked on.
     pub seen: Mutex<HashSet<ImageRef>>,
 }
@@ -83,41 +83,6 @@ pub(super) enum Finished {
     Stalled,
     /// It is to go, and what it gave could not be taken back.
     Waiting,
-}
-
-/// An object and what it says about the image, as the reconcile goes on.
-pub(super) struct Claimant {
-    pub(super) object: Arc<Stored>,
-    pub(super) claim: Claim,
-}
-
-impl Claimant {
-    pub(super) fn subject<'a>(&'a self, old: &'a AmiShareStatus) -> Subject<'a> {
-        subject(&self.object, old)
-    }
-
-    pub(super) fn deleting(&self) -> bool {
-        self.object.metadata.deletion_timestamp.is_some()
-    }
-
-    /// Whether the object says that it is suspended.
-    pub(super) fn suspended(&self) -> bool {
-        self.object.share().is_some_and(|share| share.spec.suspend)
-    }
-
-    /// Whether the object holds our finalizer.
-    pub(super) fn is_held(&self) -> bool {
-        self.object.is_held()
-    }
-}
-
-/// What a status of an object is about.
-fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
-    Subject {
-        old,
-        generation: object.metadata.generation.unwrap_or_default(),
-        requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
-    }
 }
 
 impl From<WriteError> for Failed {
@@ -177,8 +142,11 @@ impl Reconciler {
             freshness: freshness(&claimants, settled, asked),
             others: self.shares.clone(),
         };
-        let (mut before, mut plan) = match self.look_and_plan(&ec2, image, &claimants, &recalled, &mut look, now).await
-        {
+        let seen = match recall_snapshots(&ec2, image, &mut claimants, &look).await {
+            Ok(()) => self.look_and_plan(&ec2, image, &claimants, &recalled, &mut look, now).await,
+            Err(failure) => Err(failure),
+        };
+        let (mut before, mut plan) = match seen {
             Ok(seen) => seen,
             Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
@@ -354,17 +322,6 @@ impl Reconciler {
         }
         trouble.map_or(Ok(found), |error| Err(error.into()))
     }
-}
-
-fn claims(claimants: &[Claimant]) -> Vec<Claim> {
-    claimants.iter().map(|c| c.claim.clone()).collect()
-}
-
-fn claimants(image: &ImageRef, objects: &[Arc<Stored>], now: Timestamp) -> Vec<Claimant> {
-    let claimant = |object: &Arc<Stored>| {
-        Claim::on(image, object, now).map(|claim| Claimant { claim, object: Arc::clone(object) })
-    };
-    objects.iter().filter_map(claimant).collect()
 }
 
 /// How old the description of an image may be. A check that comes due by itself only looks for drift, most of which permissions show,

@@ -91,6 +91,12 @@ impl Told {
         before != Some(version)
     }
 
+    /// Forgets an object that is no more.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Notes that this version is what came of writing this status, so that writing it again changes nothing.
     pub fn was_in_vain(&self, object: &Stored, status: AmiShareStatus) {
         let written = (object.metadata.resource_version.clone(), status);
@@ -135,6 +141,10 @@ mod tests {
 
         let another = AmiShareStatus { observed_generation: Some(2), ..AmiShareStatus::default() };
         assert!(!told.is_in_vain(&object, &another), "another status is another try");
+
+        told.was_in_vain(&object, status.clone());
+        told.forget(&ObjectKey::of(&object));
+        assert!(!told.is_in_vain(&object, &status), "nothing is known of what is no more");
 
         told.was_in_vain(&object, status.clone());
         let mut newer = object.clone();

@@ -1,16 +1,17 @@
 //! The end of a reconcile: what every object is told, and how one is let go.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     claim::{Claim, ObjectKey, Standing, images},
+    claimant::Claimant,
     granted::Granted,
     notices::{self, Notice},
     plan::Refusal,
-    reconcile::{Claimant, Finished, Reconciler},
+    reconcile::{Finished, Reconciler},
     status::{self, View},
     store::Work,
     writer::WriteError,
@@ -208,6 +209,7 @@ impl Reconciler {
         // The series of an object that is no more are forgotten once, and one of the two comes last.
         if self.shares.get(&claimant.claim.key).is_none() {
             self.metrics.forget("AmiShare", (namespace, name));
+            self.told.forget(&claimant.claim.key);
         }
     }
 
@@ -219,15 +221,8 @@ impl Reconciler {
         }
         let old = object.status();
         let all = old.granted.iter().map(|given| Granted::on(&given.image_id, &old.granted));
-        let claim = Claim {
-            key: key.clone(),
-            standing: Standing::Unreadable,
-            lists: BTreeSet::new(),
-            lists_for_volumes: None,
-            granted: all.fold(Granted::default(), |all, one| all.union(&one)),
-            expired: false,
-            unfinished: false,
-        };
+        let granted = all.fold(Granted::default(), |all, one| all.union(&one));
+        let claim = Claim { granted, ..Claim::silent(&object, Standing::Unreadable) };
         let claimant = Claimant { claim, object: Arc::clone(&object) };
         if !claimant.deleting() {
             self.unreadable(&claimant, self.clock.now()).await?;

@@ -74,8 +74,8 @@ struct Facts<'a> {
 /// also owns what it lists and finds: it answers for the whole list. An additive one owns what it lists and another claim
 /// gave, so that whichever of the two leaves last takes it back, in whatever order they came.
 ///
-/// A suspended party gets what it lists and a leaving one gave: otherwise nobody would own it any more. With one that only
-/// observes, nobody does: it never takes anything away.
+/// A suspended or waiting party gets what it lists and a leaving one gave: otherwise nobody would own it any more. With one that
+/// only observes, nobody does: it never takes anything away.
 fn record(party: &Party, facts: &Facts<'_>) -> Principals {
     let Facts { held, add, remove, parties, left_behind } = facts;
     let keeps = party.granted.iter().filter(|p| held.contains(*p) || remove.contains(*p)).cloned();
@@ -92,7 +92,7 @@ fn record(party: &Party, facts: &Facts<'_>) -> Principals {
         }
         Standing::Leaving => keeps.collect(),
         Standing::LeavingAsItIs => Principals::new(),
-        Standing::Suspended => {
+        Standing::Suspended | Standing::Waiting => {
             // Whether it is seen to be held or not: AWS may show late what was given.
             let inherits = party.lists.iter().filter(|p| left_behind.contains(*p));
             party.granted.iter().chain(inherits).cloned().collect()

@@ -257,8 +257,10 @@ fn summary(
     elsewhere: &BTreeSet<&crate::api::ImageId>,
     shared: Option<SharedWith>,
 ) -> Verdict {
-    let all = [&parts.image, &parts.launch, &parts.volumes];
-    let failing: Vec<&&Verdict> = all.iter().filter(|v| v.status != Status::True).collect();
+    // Of an expired share nobody asks whether its image is available.
+    let image = (!claim.expired).then_some(&parts.image);
+    let all = image.into_iter().chain([&parts.launch, &parts.volumes]);
+    let failing: Vec<&Verdict> = all.filter(|v| v.status != Status::True).collect();
     if let Some(gravest) = failing.iter().find(|v| !v.reason.passes_by_itself()).or(failing.first()) {
         let mut messages: Vec<&str> = failing.iter().map(|v| v.message.as_str()).collect();
         messages.dedup();
@@ -273,7 +275,7 @@ fn summary(
         return Verdict::no(Reason::Progressing, format!("what was given on {images} is still to be taken back"));
     }
     if claim.expired {
-        return Verdict::no(Reason::Expired, "expiresAt has passed, and what this share gave is revoked");
+        return Verdict::no(Reason::Expired, "expiresAt has passed: the share gives nobody anything any more");
     }
     Verdict::yes(Reason::Synced, format!("shared with {}", shared.map_or_else(|| "nobody".into(), words)))
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use amishare::simulator::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::harness::{Setup, World, eventually, world::IMAGE};
+use crate::harness::{
+    Setup, World, eventually,
+    world::{IMAGE, SNAPSHOT},
+};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";
@@ -187,7 +190,8 @@ async fn a_status_that_is_wiped_is_written_anew_at_once() {
 #[tokio::test]
 async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_when_it_is_deleted() {
     let mut world = World::start(Setup::default()).await;
-    world.create("base", json!({"shareWith": {"accountIds": [A, B]}})).await;
+    let spec = json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}});
+    world.create("base", spec).await;
     world.wait_ready("base", "True", "Synced").await;
     world.stop_operator().await;
     wipe_status(&world, "base").await;
@@ -195,4 +199,5 @@ async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_wh
     world.start_operator().await;
     world.wait_gone("base").await;
     world.wait_shared_with(&[]).await;
+    world.wait_volume_permissions(SNAPSHOT, &[]).await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Setup, World,
     actions::in_seconds,
-    world::{IMAGE, SNAPSHOT},
+    world::{IMAGE, OWNER, SNAPSHOT},
 };
 
 const A: &str = "111111111111";
@@ -90,7 +90,7 @@ async fn a_share_ends_when_its_time_is_over_and_begins_again_when_it_is_prolonge
     let end = in_seconds(4);
     world.change("base", json!({"expiresAt": end})).await;
     let message = world.wait_ready("base", "False", "Expired").await;
-    assert!(message.contains("revoked"), "{message}");
+    assert!(message.contains("gives nobody anything"), "{message}");
     world.wait_condition(world.namespace(), "base", "Expired", "True", "Expired").await;
     assert!(world.launch_permissions(IMAGE).is_empty() && world.volume_permissions(SNAPSHOT).is_empty());
     for change in world.changes() {
@@ -106,6 +106,23 @@ async fn a_share_ends_when_its_time_is_over_and_begins_again_when_it_is_prolonge
     world.wait_shared_with(&[A, B]).await;
     assert!(world.condition("base", ConditionType::Expired).await.is_none());
     record.check().await;
+}
+
+#[tokio::test]
+async fn what_was_given_on_the_snapshots_of_a_disabled_image_is_taken_back_when_it_is_listed_no_more() {
+    let world = World::start(Setup::default()).await;
+    let lists =
+        |accounts: &[&str]| json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": accounts}});
+    world.create("base", lists(&[A, B])).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.rogue(OWNER, "DisableImage", &[("ImageId", IMAGE)]);
+    world.change("base", json!({"shareWith": {"accountIds": [B]}})).await;
+    world.wait_ready("base", "False", "ImageDisabled").await;
+    world.wait_volume_permissions(SNAPSHOT, &[B]).await;
+    world.change("base", json!({"expiresAt": in_seconds(-1)})).await;
+    world.wait_ready("base", "False", "Expired").await;
+    world.wait_volume_permissions(SNAPSHOT, &[]).await;
+    assert!(world.status("base").await.granted.is_empty());
 }
 
 #[tokio::test]

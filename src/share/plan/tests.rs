@@ -207,21 +207,23 @@ fn a_snapshot_that_cannot_be_read_is_not_changed_and_its_record_is_kept() {
 }
 
 #[test]
-fn an_image_that_cannot_be_shared_now_keeps_what_its_snapshots_have() {
+fn from_the_snapshots_of_an_image_that_cannot_be_shared_now_only_what_was_given_and_nobody_lists_any_more_is_taken() {
     let given = Granted { volumes: [(snapshot(1), accounts([1, 4]))].into(), ..Granted::default() };
     let shares = || [share("a").accounts([1]).volumes().granted_on(&image(1), &given)];
     for state in [State::Pending, State::Failed, State::Disabled, State::NotYetListed] {
         let world = World::of(shares()).with(|aws| {
             aws.image(1).state = state;
-            aws.snapshots.insert(snapshot(1), accounts([1, 4]));
+            aws.snapshots.insert(snapshot(1), accounts([4, 9]));
         });
-        assert_eq!(planned(&world).changes, [], "{state:?}");
+        let take = ["take createVolumePermission on snap-00000001 from 000000000004"];
+        let expected = if state == State::NotYetListed { &[][..] } else { &take[..] };
+        assert_eq!(words(&world), expected, "{state:?}");
         assert_eq!(planned(&world).records[&key("a")].volumes, given.volumes, "{state:?}");
     }
 }
 
 #[test]
-fn the_snapshots_of_an_image_that_is_no_more_keep_what_they_have_as_long_as_it_is_listed() {
+fn the_snapshots_of_an_image_that_is_no_more_keep_what_was_given_as_long_as_it_is_listed() {
     let given = Granted { volumes: [(snapshot(1), accounts([1, 2]))].into(), launch: accounts([1]) };
     for state in [State::Deregistered, State::Missing] {
         let share = |lists: u64| share("a").accounts([lists]).granted_on(&image(1), &given);
@@ -231,7 +233,8 @@ fn the_snapshots_of_an_image_that_is_no_more_keep_what_they_have_as_long_as_it_i
                 aws.snapshots.insert(snapshot(1), accounts([1, 2, 4]));
             })
         };
-        assert_eq!(words(&world(share(1).volumes())), Vec::<String>::new(), "{state:?}");
+        let take = "take createVolumePermission on snap-00000001 from 000000000002";
+        assert_eq!(words(&world(share(1).volumes())), [take], "{state:?}");
         let take = "take createVolumePermission on snap-00000001 from 000000000001, 000000000002";
         assert_eq!(words(&world(share(1))), [take], "{state:?}");
         let record = planned(&world(share(1))).records.remove(&key("a")).unwrap();

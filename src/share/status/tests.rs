@@ -204,7 +204,7 @@ fn an_expired_share_says_so_and_what_it_listed_is_revoked() {
     world.edit("a", |spec| spec.expires_at = Some(crate::api::conditions::whole_seconds(crate::share::testing::now())));
     world.settle();
     assert_eq!(world.launch(), accounts([]));
-    let words = "expiresAt has passed, and what this share gave is revoked";
+    let words = "expiresAt has passed: the share gives nobody anything any more";
     assert_eq!(world.ready("a"), said("False", "Expired", words));
     assert_eq!(world.cluster.condition("a", ConditionType::Expired).1, "Expired");
     assert_eq!(world.cluster.condition("a", ConditionType::Stalled).1, "Expired");
@@ -212,6 +212,46 @@ fn an_expired_share_says_so_and_what_it_listed_is_revoked() {
     world.settle();
     assert_eq!(world.cluster.condition("a", ConditionType::Expired), said("", "", ""));
     assert_eq!(world.ready("a").0, "True");
+}
+
+#[test]
+fn an_expired_share_of_an_image_that_cannot_be_shared_says_that_it_has_expired() {
+    for state in [State::Pending, State::Disabled, State::Deregistered, State::Missing] {
+        let mut world = World::of([share("a").accounts([1]).volumes()]);
+        world.settle();
+        world.aws.image(1).state = state;
+        if state == State::Pending {
+            // It was never available: nothing was given.
+            world = World::of([share("a").accounts([1]).volumes()]).with(|aws| aws.image(1).state = state);
+        }
+        world.edit("a", |spec| {
+            spec.expires_at = Some(crate::api::conditions::whole_seconds(crate::share::testing::now()));
+        });
+        world.settle();
+        assert_eq!(world.ready("a").1, "Expired", "{state:?}");
+        for snapshot in [snapshot(1), snapshot(2)] {
+            assert_eq!(world.aws.held(&Target::Snapshot(snapshot)), accounts([]), "{state:?}");
+        }
+        assert!(world.cluster.status("a").granted.iter().all(|g| g.create_volume_permission.is_empty()), "{state:?}");
+        assert_eq!(world.cluster.condition("a", ConditionType::SnapshotPermissionsSynced).0, "True", "{state:?}");
+    }
+}
+
+#[test]
+fn what_could_not_be_taken_back_from_the_snapshots_of_a_disabled_image_is_named() {
+    let mut world = World::of([share("a").accounts([1, 2]).volumes()]);
+    world.settle();
+    world.aws.image(1).state = State::Disabled;
+    world.edit("a", |spec| spec.share_with = crate::share::testing::share::share_with(&accounts([1])));
+    world.aws.failing.insert(Target::Snapshot(snapshot(1)), refusal("UnauthorizedOperation", "no"));
+    world.reconcile(&image(1));
+    let (status, reason, message) = world.cluster.condition("a", ConditionType::SnapshotPermissionsSynced);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));
+    assert!(message.starts_with("still held by 000000000002: "), "{message}");
+    world.aws.failing.clear();
+    world.settle();
+    assert_eq!(world.cluster.condition("a", ConditionType::SnapshotPermissionsSynced).1, "ImageDisabled");
+    assert_eq!(world.aws.held(&Target::Snapshot(snapshot(1))), accounts([1]));
 }
 
 #[test]

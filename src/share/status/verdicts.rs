@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// What there is to say of an expired share that has nothing left to take back.
+const NOBODY_ANY_MORE: &str = "nobody is listed any more: expiresAt has passed";
+
 /// The most changes that pendingChanges lists.
 const MAX_PENDING: usize = 20;
 
@@ -30,6 +33,10 @@ pub(super) fn image(view: &View<'_>) -> Verdict {
 }
 
 pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
+    let nobody_holds_it = view.after.sight.is_gone() || claim.granted.launch.is_empty();
+    if claim.expired && nobody_holds_it && matches!(view.after.sight, Sight::Hindered { .. }) {
+        return Verdict::yes(Reason::Synced, NOBODY_ANY_MORE);
+    }
     let Some(held) = &view.after.launch else { return image(view) };
     if let Sight::Hindered { .. } = view.after.sight
         && !claim.lists.is_empty()
@@ -43,7 +50,7 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
         excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
     verdict(&[target], missing.map(|p| (0, p)), excess.iter().map(|p| (0, p)), view, hypothetical, || {
         if claim.expired {
-            "nobody is listed any more: expiresAt has passed".into()
+            NOBODY_ANY_MORE.into()
         } else if claim.lists.is_empty() {
             "nobody is listed".into()
         } else {
@@ -58,9 +65,8 @@ pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan
         return nothing_asked();
     }
     let image_snapshots = view.after.sight.image().map(|i| i.snapshots.clone()).unwrap_or_default();
-    if asked.is_some_and(|accounts| !accounts.is_empty()) && matches!(view.after.sight, Sight::Hindered { .. }) {
-        return image(view);
-    }
+    let shareable = matches!(view.after.sight, Sight::Shareable(_));
+    let waits = !shareable && asked.is_some_and(|accounts| !accounts.is_empty());
     let owner = view.after.sight.image().and_then(|image| image.owner).map(Principal::Account);
     let mut targets = Vec::new();
     let (mut missing, mut excessive) = (Vec::new(), Vec::new());
@@ -69,20 +75,30 @@ pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan
         let held = match permissions {
             Permissions::Held(held) => held.clone(),
             Permissions::Gone => BTreeSet::new(),
+            Permissions::Unread(_) if waits => continue,
             Permissions::Unread(failure) => return Verdict::no(failure.reason(), format!("{snapshot}: {failure}")),
         };
-        let listed = asked.filter(|_| image_snapshots.contains(snapshot)).into_iter().flatten();
+        let listed = asked.filter(|_| shareable && image_snapshots.contains(snapshot)).into_iter().flatten();
         missing.extend(listed.filter(|p| !held.contains(*p) && Some(*p) != owner.as_ref()).map(|p| (index, p.clone())));
         let parties = volume_parties(view.claims, view.after, snapshot);
         let given = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
-        let authoritative = claim.standing == Standing::Authoritative && asked.is_some();
+        let authoritative = claim.standing == Standing::Authoritative && asked.is_some() && shareable;
         let excess = excess(claim, authoritative, &held, &given, &protected(&parties));
         excessive.extend(excess.into_iter().map(|p| (index, p)));
+    }
+    if waits && excessive.is_empty() {
+        return image(view);
     }
     let missing = missing.iter().map(|(index, p)| (*index, p));
     let excessive = excessive.iter().map(|(index, p)| (*index, p));
     let verdict = verdict(&targets, missing, excessive, view, hypothetical, || {
-        "the accounts hold createVolumePermission on every snapshot".into()
+        if claim.expired {
+            NOBODY_ANY_MORE.into()
+        } else if asked.is_some_and(BTreeSet::is_empty) {
+            "no account is listed".into()
+        } else {
+            "the accounts hold createVolumePermission on every snapshot".into()
+        }
     });
     if asked.is_none() && verdict.status == Status::True { nothing_asked() } else { verdict }
 }

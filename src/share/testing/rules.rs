@@ -55,7 +55,7 @@ pub fn must_hold(
     is_given && is_the_images && *principal != owner() && aws.could_give(target, principal)
 }
 
-/// An image that cannot be shared keeps what it has; only what nobody can want any more is taken back from its snapshots.
+/// An image that cannot be shared keeps what it has; only what was given and nobody lists any more is taken back from its snapshots.
 fn is_taken_from_the_unshareable(claims: &[Claim], target: &Target, principal: &Principal, before: &Observed) -> bool {
     let Target::Snapshot(id) = target else { return false };
     if !matches!(before.snapshots.get(id), Some(Permissions::Held(_))) {
@@ -63,9 +63,10 @@ fn is_taken_from_the_unshareable(claims: &[Claim], target: &Target, principal: &
     }
     let is_the_images = before.sight.image().is_none_or(|image| image.snapshots.contains(id));
     let is_listed = claims.iter().any(|c| !c.standing.leaves() && listed(c, target, principal));
+    let is_known = before.sight.image().is_some() || before.sight.is_gone();
     let takes = |claim: &Claim| match claim.standing {
         Standing::Leaving => true,
-        Standing::Authoritative | Standing::Additive => !is_the_images || claim.lists_for_volumes.is_none(),
+        Standing::Authoritative | Standing::Additive => is_known || !is_the_images || claim.lists_for_volumes.is_none(),
         _ => false,
     };
     !((is_the_images && is_listed) || is_listed_elsewhere(before, target, principal))

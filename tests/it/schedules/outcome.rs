@@ -103,7 +103,8 @@ fn check_target(arena: &Arena, claims: &[&Claim], target: Target) -> Result<(), 
         arena.givers.get(&(target, *one)) == Some(&Giver::Operator) && arena.claims.were_careful(target, *one)
     };
     let left = held.but(protected).each().filter(ours).fold(Who::NOBODY, Who::or);
-    if all_usable && !left.is_nobody() {
+    // What was given on a snapshot is taken back whatever has become of the image.
+    if !left.is_nobody() {
         return Err(Violation::new(
             11,
             format!("{target} is held by {left:?}, to whom a claim gave it that is no more"),
@@ -118,6 +119,10 @@ fn impossible(arena: &Arena, target: Target) -> Who {
     let cannot_be_public = target == Target::Image(ENCRYPTED) || arena.blocks_public(target.region());
     if cannot_be_public { never.or(Who::EVERYONE) } else { never }
 }
+
+/// Why an image cannot be shared, after that its share has expired.
+const EXPIRED_OR_HINDERED: &[&str] =
+    &["Expired", "ImagePending", "ImageDisabled", "ImageDeregistered", "ImageNotUsable", "ImageNotFound"];
 
 fn check_object(arena: &Arena, claims: &[&Claim], claim: &Claim) -> Result<(), Violation> {
     let (namespace, name, _) = OBJECTS[claim.object];
@@ -152,11 +157,11 @@ fn check_object(arena: &Arena, claims: &[&Claim], claim: &Claim) -> Result<(), V
     let Some((ready, reason)) = claim.ready() else { return wrong(12, "it has no Ready".into()) };
     let wanted = match () {
         () if claim.suspended() => Some(("Unknown", &["Suspended"][..])),
-        () if !is_available(arena, claim.image) => {
-            let reasons =
-                &["ImagePending", "ImageDisabled", "ImageDeregistered", "ImageNotUsable", "ImageNotFound"][..];
-            Some(("False", reasons))
-        }
+        () if claim.is_over(arena.now()) && claim.observes() => None,
+        // What it gave is on record until the image can be changed again.
+        () if claim.is_over(arena.now()) && blocks(&claim.image) => Some(("False", EXPIRED_OR_HINDERED)),
+        () if claim.is_over(arena.now()) => Some(("False", &EXPIRED_OR_HINDERED[..1])),
+        () if !is_available(arena, claim.image) => Some(("False", &EXPIRED_OR_HINDERED[1..])),
         () if claim.observes() || !all_available => None,
         () => Some(expected(arena, claim)),
     };

@@ -108,7 +108,9 @@ async fn an_end_in_the_past_is_accepted_and_one_that_is_no_instant_is_not() {
             ("past", expires("\"2001-01-01T00:00:00Z\"")),
             ("future", expires("\"2101-01-01T00:00:00Z\"")),
             ("with-offset", expires("\"2101-01-01T00:00:00+02:00\"")),
+            ("to-the-nanosecond", expires("\"2101-01-01T00:00:00.123456789Z\"")),
             ("never", expires("null")),
+            ("too-exact", expires("\"2101-01-01T00:00:00.1234567890Z\"")),
             ("word", expires("tomorrow")),
             ("day", expires("\"2101-01-01\"")),
             ("no-zone", expires("\"2101-01-01T00:00:00\"")),
@@ -117,9 +119,10 @@ async fn an_end_in_the_past_is_accepted_and_one_that_is_no_instant_is_not() {
         ],
     )
     .await;
-    for name in ["past", "future", "with-offset", "never"] {
+    for name in ["past", "future", "with-offset", "to-the-nanosecond", "never"] {
         answers.accepts(name);
     }
+    answers.refuses("too-exact", "spec.expiresAt in body should match");
     for name in ["word", "day", "no-zone", "month"] {
         answers.refuses(name, "spec.expiresAt in body must be of type date-time");
     }

@@ -1,0 +1,84 @@
+//! Claimants: the objects of one reconcile, each with what it says about the image.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    claim::Claim,
+    observe::{Look, describe},
+    status::Subject,
+};
+use crate::{
+    api::{AmiShareStatus, ImageRef, REQUESTED_AT, stored::Stored},
+    aws::{Ec2, failure::Failure},
+};
+
+/// An object and what it says about the image, as the reconcile goes on.
+pub(super) struct Claimant {
+    pub(super) object: Arc<Stored>,
+    pub(super) claim: Claim,
+}
+
+impl Claimant {
+    pub(super) fn subject<'a>(&'a self, old: &'a AmiShareStatus) -> Subject<'a> {
+        subject(&self.object, old)
+    }
+
+    pub(super) fn deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether the object says that it is suspended.
+    pub(super) fn suspended(&self) -> bool {
+        self.object.share().is_some_and(|share| share.spec.suspend)
+    }
+
+    /// Whether the object holds our finalizer.
+    pub(super) fn is_held(&self) -> bool {
+        self.object.is_held()
+    }
+}
+
+/// What a status of an object is about.
+pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
+    Subject {
+        old,
+        generation: object.metadata.generation.unwrap_or_default(),
+        requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
+    }
+}
+
+/// Has those who have lost their records answer for what they may have given on the snapshots of the image.
+///
+/// # Errors
+/// When AWS cannot be asked for the image.
+pub(super) async fn recall_snapshots(
+    ec2: &Arc<Ec2>,
+    image: &ImageRef,
+    claimants: &mut [Claimant],
+    look: &Look,
+) -> Result<(), Failure> {
+    if claimants.iter().any(|claimant| !claimant.claim.unrecorded.is_empty())
+        && let Some(seen) = describe(ec2, image, look).await?
+    {
+        for claimant in claimants {
+            claimant.claim.recall(&seen.snapshots);
+        }
+    }
+    Ok(())
+}
+
+/// The claims of all claimants.
+pub(super) fn claims(claimants: &[Claimant]) -> Vec<Claim> {
+    claimants.iter().map(|c| c.claim.clone()).collect()
+}
+
+/// The objects that say something about an image, with what they say.
+pub(super) fn claimants(image: &ImageRef, objects: &[Arc<Stored>], now: Timestamp) -> Vec<Claimant> {
+    let claimant = |object: &Arc<Stored>| {
+        Claim::on(image, object, now).map(|claim| Claimant { claim, object: Arc::clone(object) })
+    };
+    objects.iter().filter_map(claimant).collect()
+}
