@@ -1,6 +1,6 @@
 //! Carries out what the rules say, against a `Lease` of the API server.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -44,7 +44,7 @@ pub struct Ground {
     /// Where is said that the lease cannot be read.
     pub readiness: Readiness,
     /// Where is said who leads.
-    pub metrics: std::sync::Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     /// For the times in the lease.
     pub clock: Clock,
     /// What keeps standbys from asking all at once.

@@ -79,6 +79,25 @@ async fn has_lost(operator: &mut Operator) {
     assert!(log.contains("amishare: lost the lease"), "{log}");
 }
 
+/// That the checks of the test above are alive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_works_without_the_lease_is_found_out() {
+    let world = World::without_operator(Setup::default()).await;
+    world.apply("base", ONE_ACCOUNT).await;
+    let mut pair = Pair::start(world).await;
+    pair.keep_busy("base");
+    pair.begin(false).await;
+    let rogue = pair.starts[2].number;
+    eventually("both write", || async {
+        let counts: Vec<usize> = pair.starts.iter().map(|start| pair.writes(start.number)).collect();
+        let alone = pair.writes(rogue) == 0 || counts.iter().filter(|count| **count > 0).count() < 2;
+        if alone { Err(format!("{counts:?} writes")) } else { Ok(()) }
+    })
+    .await;
+    let violations = pair.violations();
+    assert!(violations.iter().any(|violation| violation.contains("never held the lease")), "{violations:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_is_ready_and_calls_nobody_until_the_leader_gives_the_lease_back() {
     let world = World::without_operator(Setup::default()).await;

@@ -78,11 +78,12 @@ impl Pair {
     /// Starts operators until there are two.
     pub async fn complete(&mut self) {
         while self.starts.len() < 2 {
-            self.begin().await;
+            self.begin(true).await;
         }
     }
 
-    async fn begin(&mut self) {
+    /// Starts one more, which takes part in the election or does as it likes.
+    pub async fn begin(&mut self, elects: bool) {
         let (plane, number) = (cluster(), self.started);
         self.started += 1;
         let server = |url: &str| url.split_once("://").unwrap().1.parse().unwrap();
@@ -92,7 +93,8 @@ impl Pair {
         let kubeconfig = folder.path().join("kubeconfig");
         let text = std::fs::read_to_string(plane.kubeconfig()).unwrap();
         std::fs::write(&kubeconfig, text.replace(plane.url(), &format!("https://{}", to_kubernetes.address))).unwrap();
-        let flags = flags(self.world.namespace());
+        let mut flags = flags(self.world.namespace());
+        flags[0] = format!("--leader-elect={elects}");
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let mut command = Operator::command(&kubeconfig, &format!("http://{}", to_aws.address), &flags);
         let operator = Operator::start(&plane, command.env("POD_NAME", name(number))).await;
