@@ -8,9 +8,10 @@ use std::{
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use super::{ec2::Ec2, lanes::Lanes};
+use super::{ec2::Ec2, fence::Fence, lanes::Lanes};
 use crate::{
     api::Region,
+    lease::WritePermit,
     runtime::{entropy::Entropy, metrics::Metrics},
 };
 
@@ -26,6 +27,7 @@ pub struct Aws {
     regions: Mutex<HashMap<Region, Arc<Ec2>>>,
     entropy: Entropy,
     metrics: Arc<Metrics>,
+    permit: WritePermit,
 }
 
 impl Aws {
@@ -43,7 +45,14 @@ impl Aws {
     pub fn new(sdk: &SdkConfig, rate_factor: f64, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
         let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
-        Self { sdk, rate_factor, regions: Mutex::default(), entropy, metrics }
+        let permit = WritePermit::always();
+        Self { sdk, rate_factor, regions: Mutex::default(), entropy, metrics, permit }
+    }
+
+    /// The same, of a process that makes calls only while it leads.
+    #[must_use]
+    pub fn under(self, permit: WritePermit) -> Self {
+        Self { permit, ..self }
     }
 
     /// EC2 in a Region.
@@ -52,12 +61,22 @@ impl Aws {
         if let Some(ec2) = regions.get(region) {
             return Arc::clone(ec2);
         }
-        let config = aws_sdk_ec2::config::Builder::from(&self.sdk)
-            .region(aws_sdk_ec2::config::Region::new(region.to_string()))
-            .build();
-        let client = aws_sdk_ec2::Client::from_conf(config);
+        let mut config =
+            aws_sdk_ec2::config::Builder::from(&self.sdk).region(aws_sdk_ec2::config::Region::new(region.to_string()));
+        if self.permit.is_leased() {
+            config = config.interceptor(Fence(self.permit.clone()));
+        }
+        let client = aws_sdk_ec2::Client::from_conf(config.build());
         let lanes = Lanes::new(region.clone(), self.rate_factor, Arc::clone(&self.metrics));
-        let ec2 = Arc::new(Ec2::new(region.clone(), client, lanes, self.entropy.clone(), Arc::clone(&self.metrics)));
+        let ec2 = Ec2::new(
+            region.clone(),
+            client,
+            lanes,
+            self.entropy.clone(),
+            Arc::clone(&self.metrics),
+            self.permit.clone(),
+        );
+        let ec2 = Arc::new(ec2);
         regions.insert(region.clone(), Arc::clone(&ec2));
         ec2
     }

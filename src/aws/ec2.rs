@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     api::{ImageId, Principal, Region, SnapshotId},
+    lease::WritePermit,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
 };
 
@@ -52,11 +53,19 @@ pub struct Ec2 {
     descriptions: Descriptions,
     entropy: Entropy,
     metrics: Arc<Metrics>,
+    permit: WritePermit,
 }
 
 impl Ec2 {
-    pub(super) fn new(region: Region, client: Client, lanes: Lanes, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
-        Self { region, client, lanes, descriptions: Descriptions::default(), entropy, metrics }
+    pub(super) fn new(
+        region: Region,
+        client: Client,
+        lanes: Lanes,
+        entropy: Entropy,
+        metrics: Arc<Metrics>,
+        permit: WritePermit,
+    ) -> Self {
+        Self { region, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
     }
 
     /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time, and
@@ -261,7 +270,10 @@ impl Ec2 {
             return Err(Failure::without_a_turn(operation, LONGEST_WAIT));
         };
         let started = Instant::now();
-        let result = send().await.map_err(|error| failure(operation, &error));
+        let result = match self.permit.within(send()).await {
+            Ok(result) => result.map_err(|error| failure(operation, &error)),
+            Err(not_leading) => return Err(Failure::unanswered(operation, not_leading.to_string())),
+        };
         let code = match &result {
             Ok(_) => "OK",
             Err(failure) => failure.code.as_deref().unwrap_or("none"),

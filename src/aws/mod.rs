@@ -5,6 +5,7 @@ mod clients;
 mod described;
 pub mod ec2;
 pub mod failure;
+mod fence;
 mod lanes;
 pub mod words;
 

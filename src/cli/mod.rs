@@ -1,8 +1,10 @@
 //! The command line.
 
 mod crds;
+mod election;
 mod run;
 
+pub use election::ElectionArgs;
 pub use run::{RunArgs, Surroundings, operate};
 
 use clap::{Parser, Subcommand};

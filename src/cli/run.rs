@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::Interval,
     aws::Aws,
+    cli::election::ElectionArgs,
+    lease::WritePermit,
     runtime::{
         clock::Clock,
         entropy::Entropy,
@@ -67,6 +69,10 @@ pub struct RunArgs {
     #[arg(long, env = "AMISHARE_SHUTDOWN_GRACE", default_value = "20s", value_name = "DURATION")]
     pub shutdown_grace: Interval,
 
+    /// Who leads when several replicas run.
+    #[command(flatten)]
+    pub election: ElectionArgs,
+
     /// Where /healthz and /readyz are served.
     #[arg(long, env = "AMISHARE_HEALTH_ADDRESS", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     pub health_address: SocketAddr,
@@ -96,7 +102,8 @@ fn rate_factor(text: &str) -> Result<f64, String> {
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::start(args.log_format, &args.log).with_context(|| format!("--log {:?} cannot be read", args.log))?;
     let stop = shutdown::on_signal().context("cannot listen for signals")?;
-    let client = connect().await?;
+    let config = cluster().await?;
+    let client = Client::try_from(config.clone()).context("the Kubernetes configuration cannot be used")?;
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
     let (probes, numbers) = (health::probes(readiness.clone(), stop.clone()), health::metrics(Arc::clone(&metrics)));
@@ -121,18 +128,20 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sdk = Aws::from_environment().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     let (clock, entropy) = (Clock::wall(), Entropy::of_the_system());
-    operate(&args, Surroundings { client, sdk, metrics, readiness, clock, entropy }, stop).await;
+    let election = args.election.start(&config, readiness.clone(), Arc::clone(&metrics), clock, entropy.clone())?;
+    let permit = election.permit.clone();
+    let surroundings = Surroundings { client, sdk, metrics, readiness, clock, entropy, permit };
+    let worked = election.during(operate(&args, surroundings, stop)).await;
     ended.cancel();
-    tracing::info!("stopped");
-    Ok(())
+    worked.inspect(|()| tracing::info!("stopped"))
 }
 
 /// The longest that the API server may be silent: longer than a watch without events, and no connection that is dead hangs for
 /// ever. kube has no such limit of its own.
 const SILENCE: Duration = Duration::from_mins(6);
 
-/// A client of the cluster that the process runs in, or that of `KUBECONFIG`.
-async fn connect() -> anyhow::Result<Client> {
+/// The way to the cluster that the process runs in, or to that of `KUBECONFIG`.
+async fn cluster() -> anyhow::Result<Config> {
     let mut config = Config::infer().await.map_err(|error| {
         // kube's message tells both ways that it tried, twice.
         let kubeconfig = std::env::var("KUBECONFIG").unwrap_or_else(|_| "~/.kube/config".into());
@@ -143,7 +152,7 @@ async fn connect() -> anyhow::Result<Client> {
         anyhow::anyhow!("no Kubernetes cluster: this is no pod, and {kubeconfig} cannot be read; set KUBECONFIG")
     })?;
     config.read_timeout = Some(SILENCE);
-    Client::try_from(config).context("the Kubernetes configuration cannot be used")
+    Ok(config)
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -170,18 +179,27 @@ pub struct Surroundings {
     pub clock: Clock,
     /// What spreads retries and checks.
     pub entropy: Entropy,
+    /// What every write asks, and what work waits for.
+    pub permit: WritePermit,
 }
 
 /// Runs the controllers until `stop`.
 pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) {
-    let Surroundings { client, sdk, metrics, readiness, clock, entropy } = surroundings;
-    let aws = Arc::new(Aws::new(&sdk, args.request_rate_factor, entropy.clone(), Arc::clone(&metrics)));
+    let Surroundings { client, sdk, metrics, readiness, clock, entropy, permit } = surroundings;
+    let aws = Aws::new(&sdk, args.request_rate_factor, entropy.clone(), Arc::clone(&metrics)).under(permit.clone());
+    let aws = Arc::new(aws);
     let (queue, requests) = Queue::new();
     let shares = Shares::default();
     let namespaces = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
     let scopes = controller::scopes(namespaces);
-    let writer =
-        Writer { client: client.clone(), shares: shares.clone(), metrics: Arc::clone(&metrics), clock, scopes };
+    let writer = Writer {
+        client: client.clone(),
+        shares: shares.clone(),
+        metrics: Arc::clone(&metrics),
+        clock,
+        scopes,
+        permit: permit.clone(),
+    };
     let reconciler = Arc::new(Reconciler {
         aws,
         shares,
@@ -203,6 +221,6 @@ pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: Cancellat
         deadline: args.reconcile_deadline.as_duration().max(Duration::from_secs(1)),
         grace: args.shutdown_grace.as_duration(),
     };
-    let runner = Runner { name: controller::NAME, limits, metrics, entropy };
+    let runner = Runner { name: controller::NAME, limits, metrics, entropy, permit };
     controller::run(client, reconciler, requests, runner, readiness, stop).await;
 }

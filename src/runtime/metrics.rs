@@ -102,6 +102,7 @@ pub struct Metrics {
     lane_waiting: Family<Lane, Gauge>,
     kube_requests: Family<KubeRequest, Counter>,
     drift_corrected: Counter,
+    leader: Gauge,
     objects: Objects,
 }
 
@@ -143,6 +144,7 @@ impl Metrics {
             lane_waiting: Family::default(),
             kube_requests: Family::default(),
             drift_corrected: Counter::default(),
+            leader: Gauge::default(),
             objects: Objects::default(),
         };
         metrics.register();
@@ -181,6 +183,7 @@ impl Metrics {
             "Permissions put right that somebody else had changed",
             self.drift_corrected.clone(),
         );
+        r.register("leader", "Whether this process works: 1, or 0 while it stands by for another", self.leader.clone());
         r.register_collector(Box::new(self.objects.clone()));
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
@@ -257,6 +260,11 @@ impl Metrics {
     /// Permissions were put right.
     pub fn drift_corrected(&self, permissions: usize) {
         self.drift_corrected.inc_by(u64::try_from(permissions).unwrap_or(u64::MAX));
+    }
+
+    /// Whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// What an object's conditions are.

@@ -4,7 +4,9 @@
 //! on one key is never concurrent with itself; a panic or a hang ends that one piece of work and nothing else; and however much
 //! work there is for one lane, the others do not wait for it.
 
-use std::{any::Any, fmt::Display, future::Future, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any, fmt::Display, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::{
@@ -20,7 +22,10 @@ use super::{
     entropy::Entropy,
     metrics::{Metrics, Outcome},
 };
-use crate::planted::{self, Flaw};
+use crate::{
+    lease::WritePermit,
+    planted::{self, Flaw},
+};
 
 /// What is to happen after a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +121,8 @@ pub struct Runner {
     pub metrics: Arc<Metrics>,
     /// What spreads retries.
     pub entropy: Entropy,
+    /// What work waits for: a standby collects what is asked for, and begins with it once it leads.
+    pub permit: WritePermit,
 }
 
 impl Runner {
@@ -127,15 +134,17 @@ impl Runner {
         stop: CancellationToken,
         job: Arc<J>,
     ) {
-        let Self { name, limits, metrics, entropy } = self;
+        let Self { name, limits, metrics, entropy, permit } = self;
         metrics.concurrency(name, limits.concurrency);
         let Requests(mut requests) = requests;
         let mut agenda = Agenda::new(limits.concurrency);
         let mut running = JoinSet::new();
         let mut backoff = Backoff::default();
+        let mut granted = pin!(permit.granted().fuse());
+        let mut leads = !permit.is_leased();
         loop {
             agenda.come_due(Instant::now(), |key| job.place(key));
-            while let Some(Begun { key, asked }) = agenda.begin() {
+            while leads && let Some(Begun { key, asked }) = agenda.begin() {
                 running.spawn(fenced(key.clone(), Arc::clone(&job).work(key, asked), limits.deadline));
             }
             metrics.workers(name, agenda.count_under_way(), agenda.count_ready());
@@ -143,6 +152,7 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = &mut granted, if !leads => leads = true,
                 Some(finished) = running.join_next(), if !running.is_empty() => {
                     let Ok((key, result, took)) = finished else { continue };
                     agenda.ended(&key, |key| job.place(key));
@@ -262,11 +272,17 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::runtime::agenda::Urgency;
+    use crate::{lease::permit::Tenure, runtime::agenda::Urgency};
 
     fn runner(concurrency: usize) -> Runner {
         let limits = Limits { concurrency, deadline: Duration::from_secs(5), grace: Duration::from_secs(1) };
-        Runner { name: "test", limits, metrics: Arc::new(Metrics::new()), entropy: Entropy::of_the_system() }
+        Runner {
+            name: "test",
+            limits,
+            metrics: Arc::new(Metrics::new()),
+            entropy: Entropy::of_the_system(),
+            permit: WritePermit::always(),
+        }
     }
 
     /// A job whose work is a function, with all keys in one lane.
@@ -318,6 +334,32 @@ mod tests {
         };
         runner(3).run(queue, requests, token, Arc::new(Doing(work))).await;
         assert_eq!(finished.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standby_collects_work_and_begins_with_it_when_it_leads() {
+        let (queue, requests) = Queue::new();
+        let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (grants, permit) = WritePermit::leased();
+        for _ in 0..1000 {
+            queue.ask("key", Duration::ZERO);
+        }
+        let (counted, token) = (Arc::clone(&runs), stop.clone());
+        let work = move |_| {
+            let (runs, stop) = (Arc::clone(&runs), stop.clone());
+            async move {
+                runs.fetch_add(1, Ordering::Relaxed);
+                stop.cancel();
+                Ok(Next::Rest)
+            }
+        };
+        let running = tokio::spawn(Runner { permit, ..runner(3) }.run(queue, requests, token, Arc::new(Doing(work))));
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        assert_eq!(counted.load(Ordering::Relaxed), 0);
+        let until = Instant::now() + Duration::from_secs(10);
+        grants.set(Some(Tenure { until, over: until }));
+        running.await.unwrap();
+        assert_eq!(counted.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

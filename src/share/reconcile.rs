@@ -89,7 +89,7 @@ impl From<WriteError> for Failed {
     fn from(error: WriteError) -> Self {
         let pace = match &error {
             WriteError::Conflict(_) | WriteError::Gone(_) => Pace::Fast,
-            WriteError::Refused { .. } => Pace::Slow,
+            WriteError::Refused { .. } | WriteError::NotLeading(_) => Pace::Slow,
         };
         Self { reason: "KubernetesApi", message: error.to_string(), pace }
     }

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, ON_DELETE, stored::Stored},
+    lease::{NotLeading, WritePermit},
     planted::{self, Flaw},
     runtime::{clock::Clock, metrics::Metrics},
 };
@@ -52,6 +53,9 @@ pub enum WriteError {
     /// The object is no more.
     #[error("{0} is no more")]
     Gone(ObjectKey),
+    /// Another replica leads, or may lead by now.
+    #[error("{0}")]
+    NotLeading(#[from] NotLeading),
     /// The API server refused, or could not be reached.
     #[error("the Kubernetes API refused to {action} {key}: {message}")]
     Refused {
@@ -100,6 +104,8 @@ pub struct Writer {
     pub clock: Clock,
     /// The namespaces that are watched; none for all of them.
     pub scopes: Vec<Option<String>>,
+    /// What every write asks.
+    pub permit: WritePermit,
 }
 
 impl Writer {
@@ -163,12 +169,12 @@ impl Writer {
         write: impl Future<Output = kube::Result<Stored>>,
     ) -> Result<Stored, WriteError> {
         let key = ObjectKey::of(object);
-        let Ok(result) = tokio::time::timeout(DEADLINE, write).await else {
+        let Ok(result) = tokio::time::timeout(DEADLINE, self.permit.within(write)).await else {
             self.metrics.kube_request("patch", resource, 0);
             let message = format!("no answer within {} s", DEADLINE.as_secs());
             return Err(WriteError::Refused { action, key, message });
         };
-        match result {
+        match result? {
             Ok(object) => {
                 self.metrics.kube_request("patch", resource, 200);
                 self.shares.written(object.clone());
@@ -304,9 +310,12 @@ impl Writer {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
-        match tokio::time::timeout(DEADLINE, api.create(&PostParams::default(), &event)).await {
-            Ok(Ok(_)) => self.metrics.kube_request("create", "events", 201),
-            Ok(Err(error)) => {
+        let parameters = PostParams::default();
+        let create = self.permit.within(api.create(&parameters, &event));
+        match tokio::time::timeout(DEADLINE, create).await {
+            Ok(Err(not_leading)) => tracing::debug!(share = %key, reason, %not_leading, "no event"),
+            Ok(Ok(Ok(_))) => self.metrics.kube_request("create", "events", 201),
+            Ok(Ok(Err(error))) => {
                 let (code, why) = match error {
                     kube::Error::Api(status) => (status.code, status.message),
                     error => (0, error.to_string()),

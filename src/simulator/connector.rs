@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 
 use super::Simulator;
 use super::reply::{Delivery, Reply};
@@ -46,10 +47,10 @@ impl HttpConnector for Connector {
 
 async fn exchange(simulator: &Simulator, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-    let Some(body) = request.body().bytes() else {
-        return Err(ConnectorError::user("EC2 and STS have no streamed requests".into()));
-    };
-    let reply = simulator.answer(Request::read(request.uri().query().unwrap_or_default(), request.headers(), body));
+    let (head, body) = request.into_parts();
+    // It may have been taken back before it was sent.
+    let body = ByteStream::new(body).collect().await.map_err(|error| ConnectorError::io(error.into()))?.into_bytes();
+    let reply = simulator.answer(Request::read(head.uri.query().unwrap_or_default(), &head.headers, &body));
     reply.wait().await;
     if reply.delivery == Delivery::Reset {
         let reset = io::Error::new(io::ErrorKind::ConnectionReset, "the connection is reset on demand");

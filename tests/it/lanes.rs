@@ -12,6 +12,7 @@ use std::{
 
 use amishare::{
     cli::{Surroundings, operate},
+    lease::WritePermit,
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::{self, Fault, FaultKind, ForeignLoad, Scenario, Simulator, Throttling},
 };
@@ -71,6 +72,7 @@ impl Virtual {
             readiness: Readiness::default(),
             clock,
             entropy: Entropy::from_seed(1),
+            permit: WritePermit::always(),
         };
         let stop = CancellationToken::new();
         let (args, stopping) = (run_args(flags.iter().map(|flag| (*flag).to_owned())), stop.clone());

@@ -15,6 +15,7 @@ mod drift;
 mod generated;
 mod harness;
 mod lanes;
+mod leader;
 mod memory;
 mod modes;
 mod moto;

@@ -8,6 +8,7 @@ use std::{
 use amishare::{
     api::{AmiShare, REQUESTED_AT},
     cli::{RunArgs, Surroundings, operate},
+    lease::WritePermit,
     runtime::{health::Readiness, metrics::Metrics},
     simulator::{Scenario as AwsScenario, Simulator},
 };
@@ -118,6 +119,7 @@ impl<'a> Play<'a> {
             readiness: readiness.clone(),
             clock: self.ground.clock,
             entropy: self.ground.entropy.clone(),
+            permit: WritePermit::always(),
         };
         let stopping = stop.clone();
         let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await });

@@ -12,6 +12,7 @@ use std::{
 use amishare::{
     api::{AmiShare, AmiShareStatus},
     cli::{RunArgs, Surroundings, operate},
+    lease::WritePermit,
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::{Call, Scenario, Simulator},
 };
@@ -163,6 +164,7 @@ impl World {
             readiness: readiness.clone(),
             clock: Clock::wall(),
             entropy: Entropy::of_the_system(),
+            permit: WritePermit::always(),
         };
         let stopping = stop.clone();
         let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await });

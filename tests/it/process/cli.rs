@@ -39,7 +39,9 @@ async fn the_help_of_run_names_every_environment_variable_and_where_credentials_
     let text = help(&["run", "--help"]).await;
     assert!(text.starts_with("Run the operator"), "{text}");
     all_in(&text, &["AWS_PROFILE", "AWS_ENDPOINT_URL", "IRSA", "KUBECONFIG", "Usage: amishare run [OPTIONS]"]);
-    let flags: Vec<&str> = text.split(' ').filter(|word| word.starts_with("--")).collect();
+    // A value that may be left out follows its flag in brackets.
+    let words = text.split(' ').filter_map(|word| word.split('[').next());
+    let flags: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
     let known = ["--namespaces", "--allow-public-sharing", "--shutdown-grace", "--health-address", "--log"];
     assert!(known.iter().all(|flag| flags.contains(flag)), "{flags:?}");
     for flag in flags.into_iter().filter(|flag| !["--help", "--version"].contains(flag)) {

@@ -8,6 +8,7 @@ use std::{
 
 use amishare::{
     cli::{RunArgs, Surroundings, operate},
+    lease::WritePermit,
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::Simulator,
 };
@@ -55,6 +56,7 @@ impl Operator {
             readiness: Readiness::default(),
             clock,
             entropy: Entropy::from_seed(seed.wrapping_add(number)),
+            permit: WritePermit::always(),
         };
         let stopping = stop.clone();
         let task = tokio::spawn(async move { operate(arguments(allow_public), surroundings, stopping).await });
