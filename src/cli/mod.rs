@@ -1,5 +1,6 @@
 //! The command line.
 
+mod chart;
 mod check;
 mod crds;
 mod run;

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod calls;
+mod chart;
 mod claims;
 mod clients;
 mod crash;
