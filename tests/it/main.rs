@@ -15,6 +15,7 @@ mod deletion;
 mod drift;
 mod generated;
 mod harness;
+mod kustomize;
 mod lanes;
 mod memory;
 mod modes;
