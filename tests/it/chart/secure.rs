@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::render::{chart, everything, helm_on, objects, rendered, said, the};
-use crate::harness::{Setup, World, cluster, eventually};
+use crate::harness::{Setup, World, cluster, eventually, process::Operator};
 
 /// Installs the chart into the namespace of a world.
 async fn install(world: &World, arguments: &[&str]) -> String {
@@ -66,6 +66,50 @@ async fn the_api_server_knows_every_field_that_the_chart_can_render() {
     let output = world.kubectl_output(world.namespace(), &arguments, &list).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !stderr.contains("Warning"), "{stderr}");
+}
+
+/// One rule for each verb of each resource that the operator may use.
+fn permissions() -> Vec<Value> {
+    let objects = rendered(&["--set", "settings.watchNamespaces={images}"]);
+    let role = objects.iter().find(|object| object["kind"] == "Role" && object["metadata"]["namespace"] == "images");
+    let mut all = Vec::new();
+    for rule in role.unwrap()["rules"].as_array().unwrap() {
+        for resource in rule["resources"].as_array().unwrap() {
+            for verb in rule["verbs"].as_array().unwrap() {
+                all.push(json!({"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": [verb]}));
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_operator_misses_every_permission_that_is_taken_from_it() {
+    let permissions = permissions();
+    assert_eq!(permissions.len(), 5, "list, watch and patch, patch of the status, create of events: {permissions:?}");
+    for (place, missing) in permissions.iter().enumerate() {
+        let world = World::without_operator(Setup::default()).await;
+        let namespace = world.namespace();
+        let others: Vec<_> = permissions.iter().filter(|other| *other != missing).collect();
+        let api = "rbac.authorization.k8s.io/v1";
+        let role = json!({"apiVersion": api, "kind": "Role", "metadata": {"name": "others"}, "rules": others});
+        world.kubectl_in(namespace, &["create", "-f", "-"], &role.to_string()).await.unwrap();
+        let user = format!("lacks-{place}");
+        world.kubectl(&["create", "rolebinding", "others", "--role=others", "--user", &user]).await;
+        world.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+
+        let kubeconfig = cluster().kubeconfig_for(&user, None).unwrap();
+        let namespaces = format!("--namespaces={namespace}");
+        let mut command = Operator::command(&kubeconfig, &world.endpoint, &[&namespaces]);
+        let operator = Operator::start(&cluster(), &mut command).await;
+        eventually(&format!("the operator is refused what needs {missing}"), || async {
+            let (writes, log) = (operator.metrics().await, operator.process.stderr());
+            let refused = writes.lines().any(|line| line.contains("kube_requests") && line.contains("code=\"403\""));
+            let cannot_watch = log.contains("waiting for permission to list and watch");
+            if refused || cannot_watch { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
 }
 
 /// Whether somebody in a group may do this with AmiShares in the namespace of a world.
