@@ -152,13 +152,13 @@ async fn helm_test_succeeds_exactly_if_the_operator_answers() {
 
     let operator = Operator::of(&world, &[]).await;
     let address = operator.address.to_string();
-    let test = helm(&["test", "share"]);
+    let test = helm(&["test", "share", "--timeout=80s"]);
     play_kubelet(&world, &address).await;
     let said = test.await.unwrap().unwrap();
     assert!(said.contains("Phase:") && said.contains("Succeeded"), "{said}");
 
     operator.process.kill();
-    let test = helm(&["test", "share"]);
+    let test = helm(&["test", "share", "--timeout=80s"]);
     play_kubelet(&world, &address).await;
     let error = test.await.unwrap().unwrap_err();
     assert!(error.contains("failed"), "{error}");

@@ -54,6 +54,13 @@ fn used(expression: &str) -> Vec<(String, BTreeSet<String>)> {
     found
 }
 
+/// The labels that an expression groups or joins by.
+fn grouped(expression: &str) -> Vec<&str> {
+    let lists = ["by (", "on ("].into_iter().flat_map(|word| expression.split(word).skip(1));
+    let names = lists.flat_map(|rest| rest.split(')').next().unwrap_or_default().split(','));
+    names.map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
 /// All texts under a key, at any depth.
 fn texts_of<'a>(key: &str, value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
@@ -71,6 +78,11 @@ fn must_exist(what: &str, expressions: &[&str]) {
     for expression in expressions {
         let used = used(expression);
         assert!(!used.is_empty(), "{what}: no metric of ours in {expression}");
+        let all: BTreeSet<&str> =
+            used.iter().filter_map(|(name, _)| exposed.get(name)).flatten().map(String::as_str).collect();
+        for label in grouped(expression) {
+            assert!(all.contains(label), "{what}: no metric in {expression} has the label {label}");
+        }
         for (name, labels) in used {
             let known = exposed.get(&name).unwrap_or_else(|| panic!("{what}: the operator does not expose {name}"));
             let unknown: Vec<_> = labels.difference(known).collect();
@@ -84,6 +96,7 @@ fn metrics_and_labels_are_found_in_expressions() {
     let found = used(r#"sum(rate(amishare_a_total{x="1",y!~"a b"}[5m])) / amishare_b > 1"#);
     let labels = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(found, [("amishare_a_total".into(), labels(&["x", "y"])), ("amishare_b".into(), labels(&[]))]);
+    assert_eq!(grouped("sum by (a, b) (x) and on () y unless on (c) z"), ["a", "b", "c"]);
     assert_eq!(exposed()["amishare_reconcile_total"], labels(&["controller", "result"]));
 }
 
