@@ -47,8 +47,9 @@ lint: toolchain $(CARGO_DENY) ## Check format, clippy, dependencies and generate
 	@$(MAKE) --no-print-directory generated
 
 .PHONY: generate
-generate: toolchain ## Write crds/ and the generated docs from the types
+generate: toolchain ## Write crds/, the generated docs, the chart's records and config/
 	cargo run --quiet --all-features --locked -- crds --write .
+	AMISHARE_REWRITE=1 cargo test --quiet --all-features --locked --test it -- chart::written kustomize::the_files
 
 # The test `generated` says the same; this is the quick answer, before all other tests.
 .PHONY: generated

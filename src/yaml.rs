@@ -3,9 +3,7 @@
 //! The library is `yaml_serde`, the YAML organisation's maintained fork of the archived `serde_yaml`, taken under the old
 //! name by Cargo's `package =`. Should it have to change, it changes here.
 
-use serde::Serialize;
-#[cfg(feature = "simulator")]
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a text could not be read as YAML, or a value not be written; the message names line and column where it can.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +14,6 @@ pub struct YamlError(#[from] serde_yaml::Error);
 ///
 /// # Errors
 /// When the text is not YAML or does not have the shape of `T`.
-#[cfg(feature = "simulator")]
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     Ok(serde_yaml::from_str(text)?)
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
+use super::chart;
 use crate::api::{crd, docs};
 
 /// What to print or write.
 #[derive(Debug, Args)]
 pub(super) struct CrdsArgs {
-    /// Write crds/, docs/api.md and docs/conditions.md below this folder instead of printing the definitions.
+    /// Write crds/, docs/api.md, docs/conditions.md and the chart's definitions and README below this folder instead of
+    /// printing the definitions.
     #[arg(long, value_name = "FOLDER")]
     write: Option<PathBuf>,
 }
@@ -27,6 +29,10 @@ pub(super) fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     };
+    // A chart can only read what is in it.
+    let copies = files.iter().map(|(name, text)| (format!("charts/ami-share-operator/files/{name}"), text.clone()));
+    files.extend(copies.collect::<Vec<_>>());
+    files.push(("charts/ami-share-operator/README.md".into(), chart::readme()?));
     files.push(("docs/api.md".into(), docs::api()?));
     files.push(("docs/conditions.md".into(), docs::conditions()));
     for (name, text) in files {

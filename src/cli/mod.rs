@@ -1,5 +1,7 @@
 //! The command line.
 
+mod chart;
+mod check;
 mod crds;
 mod election;
 mod run;
@@ -27,6 +29,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write everything that is generated from the types.
     Crds(crds::CrdsArgs),
+    /// Wait until pages of an operator answer, for `helm test`.
+    Check(check::CheckArgs),
     // Its help text is with its arguments.
     #[cfg(feature = "simulator")]
     Simulate(crate::simulator::SimulateArgs),
@@ -41,6 +45,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(*args).await,
             Command::Crds(args) => crds::crds(&args),
+            Command::Check(args) => check::check(args).await,
             #[cfg(feature = "simulator")]
             Command::Simulate(args) => crate::simulator::run(args).await,
         }

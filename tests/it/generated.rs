@@ -39,7 +39,8 @@ async fn the_repository_holds_what_the_types_generate() {
         let now = fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(stored == now, "{name} is not what the types generate: run `make generate`");
     }
-    for needed in ["crds/amishare.dev_amishares.yaml", "docs/api.md", "docs/conditions.md"] {
+    let chart = "charts/ami-share-operator/README.md";
+    for needed in ["crds/amishare.dev_amishares.yaml", "docs/api.md", "docs/conditions.md", chart] {
         assert!(generated.contains(needed), "{needed} is not generated");
     }
     let stored: BTreeSet<String> = files(&repository().join("crds")).into_iter().map(|n| format!("crds/{n}")).collect();

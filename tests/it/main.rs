@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod calls;
+mod chart;
 mod claims;
 mod clients;
 mod crash;
@@ -14,6 +15,7 @@ mod deletion;
 mod drift;
 mod generated;
 mod harness;
+mod kustomize;
 mod lanes;
 mod leader;
 mod memory;

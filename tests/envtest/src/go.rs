@@ -1,7 +1,8 @@
 //! Builds the binaries with Go, once, into the cache.
 //!
 //! `go install …@version` cannot build Kubernetes, whose `go.mod` has `replace` lines. The module in `kube/`, which has the
-//! same lines for the published modules, can. It is built from a copy, so that Go never writes into the checkout.
+//! same lines for the published modules, can. `helm/` pins helm in the same way. Both are built from copies, so that Go never
+//! writes into the checkout.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -17,51 +18,87 @@ use crate::certificates::hex;
 use crate::files::{create_private, tail};
 use crate::supervisor::Supervisor;
 
-const GO_MOD: &str = include_str!("../kube/go.mod");
-const GO_SUM: &str = include_str!("../kube/go.sum");
+/// A Go module here, and the binaries that are built from it.
+struct Module {
+    /// What is built, for people.
+    what: &'static str,
+    /// The folder in the cache is called so, and by the hash of everything that the binaries depend on.
+    folder: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// Name, package, and seconds that it took on two cores with cold caches.
+    binaries: &'static [(&'static str, &'static str, u32)],
+    linker_flags: fn() -> Result<String>,
+}
 
-/// Name, package, and seconds that it took on two cores with cold caches.
-const BINARIES: [(&str, &str, u32); 4] = [
-    ("etcd", "go.etcd.io/etcd/server/v3", 45),
-    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 170),
-    ("kubectl", "k8s.io/kubernetes/cmd/kubectl", 30),
-    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 55),
-];
+const KUBE: Module = Module {
+    what: "the Kubernetes API server",
+    folder: "envtest",
+    go_mod: include_str!("../kube/go.mod"),
+    go_sum: include_str!("../kube/go.sum"),
+    binaries: &[
+        ("etcd", "go.etcd.io/etcd/server/v3", 45),
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 170),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl", 30),
+        ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 55),
+    ],
+    linker_flags: kube_flags,
+};
 
-/// The binaries from the cache, built where they are missing.
+/// A module of its own, because helm wants newer client libraries than the servers.
+const HELM: Module = Module {
+    what: "helm",
+    folder: "helm",
+    go_mod: include_str!("../helm/go.mod"),
+    go_sum: include_str!("../helm/go.sum"),
+    binaries: &[("helm", "helm.sh/helm/v4/cmd/helm", 130)],
+    linker_flags: helm_flags,
+};
+
+/// The binaries of a control plane from the cache, built where they are missing.
 pub(crate) fn build() -> Result<Assets> {
+    Assets::in_dir(&built(&KUBE)?)
+}
+
+/// helm from the cache, built if it is missing.
+pub(crate) fn build_helm() -> Result<PathBuf> {
+    Ok(built(&HELM)?.join("helm"))
+}
+
+/// The folder with the binaries of a module.
+fn built(module: &Module) -> Result<PathBuf> {
     let cache = cache_dir()?;
     fs::create_dir_all(&cache)
         .with_context(|| format!("could not create {}: set AMISHARE_CACHE to a writable directory", cache.display()))?;
-    let flags = linker_flags()?;
-    let dir = cache.join(format!("envtest-{}", key(&go_version()?, &flags)));
-    let missing = || BINARIES.iter().any(|(name, _, _)| !dir.join(name).is_file());
+    let flags = (module.linker_flags)()?;
+    let dir = cache.join(format!("{}-{}", module.folder, module.key(&go_version()?, &flags)));
+    let missing = || module.binaries.iter().any(|(name, _, _)| !dir.join(name).is_file());
     if missing() {
         let _lock = lock(&cache.join("envtest.lock"))?;
         // Whoever held the lock may have built them.
         if missing() {
-            build_into(&dir, &cache, &flags)?;
+            build_into(module, &dir, &cache, &flags)?;
         }
     }
-    Assets::in_dir(&dir)
+    Ok(dir)
 }
 
-fn build_into(dir: &Path, cache: &Path, flags: &str) -> Result<()> {
+fn build_into(module: &Module, dir: &Path, cache: &Path, flags: &str) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
-    say(&format!("building the Kubernetes API server, once, into {}", dir.display()));
+    say(&format!("building {}, once, into {}", module.what, dir.display()));
     let mut supervisor = Supervisor::new("go build")?;
     // In the cache, so that renaming does not cross file systems.
     let scratch = tempfile::Builder::new().prefix("building-").tempdir_in(cache)?;
     supervisor.remove_at_end(scratch.path())?;
     let scratch = scratch.keep();
-    fs::write(scratch.join("go.mod"), GO_MOD)?;
-    fs::write(scratch.join("go.sum"), GO_SUM)?;
-    for (index, (name, package, seconds)) in BINARIES.iter().enumerate() {
+    fs::write(scratch.join("go.mod"), module.go_mod)?;
+    fs::write(scratch.join("go.sum"), module.go_sum)?;
+    for (index, (name, package, seconds)) in module.binaries.iter().enumerate() {
         let target = dir.join(name);
         if target.is_file() {
             continue;
         }
-        let position = format!("{}/{}", index + 1, BINARIES.len());
+        let position = format!("{}/{}", index + 1, module.binaries.len());
         say(&format!("[{position}] building {name} (about {seconds} s with two cores and empty caches)"));
         let started = Instant::now();
         let partial = build_one(&mut supervisor, &scratch, name, package, flags)?;
@@ -100,11 +137,8 @@ fn build_one(supervisor: &mut Supervisor, scratch: &Path, name: &str, package: &
 }
 
 /// Without these the servers call themselves v0.0.0-master, and clients and feature gates misbehave.
-fn linker_flags() -> Result<String> {
-    let version = GO_MOD.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
-    // A comment may follow.
-    let version = version.and_then(|line| line.split_whitespace().next());
-    let version = version.context("kube/go.mod does not require k8s.io/kubernetes")?;
+fn kube_flags() -> Result<String> {
+    let version = KUBE.required("k8s.io/kubernetes")?;
     let mut parts = version.split('.');
     let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
         bail!("kube/go.mod requires k8s.io/kubernetes in a version that is none: {version}");
@@ -113,10 +147,27 @@ fn linker_flags() -> Result<String> {
     Ok(format!("-s -w {at}Version=v{version} {at}Major={major} {at}Minor={minor} {at}TreeState=clean"))
 }
 
-/// Everything that the binaries depend on.
-fn key(go: &str, flags: &str) -> String {
-    let inputs = [GO_MOD, GO_SUM, go, flags].join("\0");
-    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, inputs.as_bytes()).as_ref()).chars().take(16).collect()
+/// Without this helm calls itself v4, and charts cannot ask for a version.
+fn helm_flags() -> Result<String> {
+    let version = HELM.required("helm.sh/helm/v4")?;
+    Ok(format!("-s -w -X helm.sh/helm/v4/internal/version.version=v{version}"))
+}
+
+impl Module {
+    /// The version of a module that go.mod requires.
+    fn required(&self, module: &str) -> Result<&'static str> {
+        let version = self.go_mod.lines().find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(" v"));
+        // A comment may follow.
+        let version = version.and_then(|line| line.split_whitespace().next());
+        version.with_context(|| format!("the go.mod of {} does not require {module}", self.what))
+    }
+
+    /// Everything that the binaries depend on.
+    fn key(&self, go: &str, flags: &str) -> String {
+        let inputs = [self.go_mod, self.go_sum, go, flags].join("\0");
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, inputs.as_bytes());
+        hex(hash.as_ref()).chars().take(16).collect()
+    }
 }
 
 fn go_version() -> Result<String> {
@@ -137,7 +188,7 @@ fn lock(path: &Path) -> Result<File> {
     let file = file.with_context(|| format!("could not open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => say("waiting for another process that builds the Kubernetes API server"),
+        Err(TryLockError::WouldBlock) => say("waiting for another process that builds binaries"),
         Err(TryLockError::Error(error)) => return Err(error).context(format!("could not lock {}", path.display())),
     }
     file.lock().with_context(|| format!("could not lock {}", path.display()))?;
@@ -155,15 +206,18 @@ mod tests {
 
     #[test]
     fn the_flags_carry_the_version_that_go_mod_requires() {
-        let flags = linker_flags().unwrap();
+        let flags = kube_flags().unwrap();
         assert!(flags.contains("gitVersion=v1.") && flags.contains("gitMajor=1 "), "{flags}");
         assert!(!flags.contains("//"), "{flags}");
+        let flags = helm_flags().unwrap();
+        assert!(flags.contains("version.version=v4.") && !flags.contains("//"), "{flags}");
     }
 
     #[test]
     fn another_go_version_is_another_build() {
-        assert_eq!(key("go1.26.0", "f"), key("go1.26.0", "f"));
-        assert_ne!(key("go1.26.0", "f"), key("go1.26.1", "f"));
-        assert_ne!(key("go1.26.0", "f"), key("go1.26.0", "g"));
+        assert_eq!(KUBE.key("go1.26.0", "f"), KUBE.key("go1.26.0", "f"));
+        assert_ne!(KUBE.key("go1.26.0", "f"), KUBE.key("go1.26.1", "f"));
+        assert_ne!(KUBE.key("go1.26.0", "f"), KUBE.key("go1.26.0", "g"));
+        assert_ne!(KUBE.key("go1.26.0", "f"), HELM.key("go1.26.0", "f"));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser};
-use envtest::{ControlPlane, assets};
+use envtest::{ControlPlane, assets, helm};
 use rustix::fs::{FileType, fstat};
 use rustix::process::getppid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 #[derive(Parser)]
 #[command(version)]
 enum Cli {
-    /// Builds the binaries, unless the cache or `KUBEBUILDER_ASSETS` has them, and prints the directory that holds them.
+    /// Builds the binaries and helm, unless the cache or `KUBEBUILDER_ASSETS` has them, and prints the directory of the servers.
     Build,
     /// Runs a control plane until SIGINT, SIGTERM or SIGHUP. Prints `export KUBECONFIG=…` once it is ready.
     ///
@@ -62,6 +62,7 @@ fn main() -> ExitCode {
 
 fn build() -> Result<()> {
     let assets = assets()?;
+    helm()?;
     writeln!(io::stdout(), "{}", assets.dir().display()).context("could not print the directory")
 }
 

@@ -136,7 +136,7 @@ fn kubebuilder_assets_wins_over_the_cache() {
     assert!(!incomplete.status.success());
     assert!(String::from_utf8_lossy(&incomplete.stderr).contains("there is no etcd in"), "{incomplete:?}");
 
-    for name in ["etcd", "kube-apiserver", "kubectl"] {
+    for name in ["etcd", "kube-apiserver", "kubectl", "helm"] {
         fs::write(bundle.path().join(name), "").unwrap();
     }
     let complete = build();
@@ -164,9 +164,9 @@ fn two_builders_build_each_binary_once_with_a_line_of_progress() {
     let builds = commands.map(|mut command| command.stderr(Stdio::piped()).spawn().unwrap());
     let outputs = builds.map(|build| build.wait_with_output().unwrap());
     assert!(outputs.iter().all(|output| output.status.success() && output.stdout == outputs[0].stdout), "{outputs:?}");
-    assert_eq!(fs::read_to_string(built).unwrap().lines().count(), 4);
+    assert_eq!(fs::read_to_string(built).unwrap().lines().count(), 5);
     let progress = outputs.map(|output| String::from_utf8(output.stderr).unwrap()).concat();
-    for name in ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager"] {
+    for name in ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "helm"] {
         assert_eq!(progress.matches(&format!("] built {name} in ")).count(), 1, "{progress}");
     }
 }

@@ -15,7 +15,8 @@ use super::{
 pub struct Plane {
     pub control: ControlPlane,
     pub aws: Simulator,
-    endpoint: String,
+    /// Where the simulated AWS listens.
+    pub endpoint: String,
     _serving: DropGuard,
 }
 

@@ -151,7 +151,8 @@ async fn without_permission_for_leases_it_is_not_ready_and_says_what_it_needs_an
     let plane = cluster();
     let user = format!("elector-{}", world.namespace());
     let kubeconfig = plane.kubeconfig_for(&user, None).unwrap();
-    let all = flags(world.namespace());
+    let mut all = flags(world.namespace());
+    all.push("--leader-election-name=ami-share-operator".into());
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let operator = Operator::start(&plane, &mut Operator::command(&kubeconfig, &world.endpoint, &all)).await;
     operator.readyz(503, "leader election: waiting for permission to get, create and update leases").await;
@@ -160,9 +161,12 @@ async fn without_permission_for_leases_it_is_not_ready_and_says_what_it_needs_an
         let output = kubectl(&plane, &all, input);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    namespaced(&["apply", "-f", "-"], include_str!("../../../config/rbac/leader_election_role.yaml"));
+    let role = include_str!("../../../config/rbac/leader_election_role.yaml");
+    let here = format!("  namespace: {}\n", world.namespace());
+    namespaced(&["apply", "-f", "-"], &role.replace("  namespace: ami-share-operator\n", &here));
     let to = format!("--user={user}");
-    namespaced(&["create", "rolebinding", "leader-election", "--role=amishare-leader-election", &to], "");
+    let role = "--role=ami-share-operator-leader-election";
+    namespaced(&["create", "rolebinding", "leader-election", role, &to], "");
     operator.process.logged("leads from now on").await;
     operator.counts(&["amishare_leader 1"]).await;
 }

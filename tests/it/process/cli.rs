@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use crate::harness::{
-    cluster,
-    process::{amishare, run_to_end},
+    Setup, World, cluster,
+    process::{Operator, amishare, run_to_end},
 };
 
 async fn help(arguments: &[&str]) -> String {
@@ -28,7 +28,12 @@ async fn the_help_names_every_command_and_says_what_it_does() {
     let text = help(&["--help"]).await;
     all_in(
         &text,
-        &["run Run the operator", "crds Print the CustomResourceDefinitions", "simulate Simulate EC2 and STS"],
+        &[
+            "run Run the operator",
+            "crds Print the CustomResourceDefinitions",
+            "check Wait until pages of an operator answer",
+            "simulate Simulate EC2 and STS",
+        ],
     );
     assert_eq!(help(&["help"]).await, text);
     assert_eq!(help(&["--version"]).await, format!("amishare {}", env!("CARGO_PKG_VERSION")));
@@ -104,4 +109,29 @@ async fn a_port_that_is_taken_is_named_with_the_flags_that_choose_another() {
         assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
         all_in(&text, &[&format!("amishare: cannot listen on {address}"), flag, "Address already in use"]);
     }
+}
+
+#[tokio::test]
+async fn check_succeeds_when_all_pages_answer_and_otherwise_says_which_does_not_and_what_it_says() {
+    let world = World::without_operator(Setup::default()).await;
+    let operator = Operator::of(&world, &[]).await;
+    let page = |path: &str| format!("http://{}{path}", operator.address);
+    let (code, printed, error) = run_to_end(&mut amishare(&["check", &page("/readyz"), &page("/metrics")])).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    all_in(&printed, &[&format!("{} answers\n", page("/readyz")), &format!("{} answers\n", page("/metrics"))]);
+
+    let unknown = page("/nowhere");
+    let (code, _, error) = run_to_end(&mut amishare(&["check", "--timeout=1s", &page("/readyz"), &unknown])).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(error, format!("amishare: {unknown} does not answer with 200 within 1s; it says: 404\n"));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, _, error) =
+        run_to_end(&mut amishare(&["check", "--timeout=1s", &format!("http://{silent}/readyz")])).await;
+    assert_eq!(code, Some(1));
+    all_in(&error, &["does not answer with 200 within 1s", "Connection refused"]);
+
+    let (code, _, error) = run_to_end(&mut amishare(&["check", "https://x/readyz"])).await;
+    assert_eq!(code, Some(2));
+    all_in(&error, &["'<URL>...'", "a page such as http://127.0.0.1:8081/readyz"]);
 }
