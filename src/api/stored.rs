@@ -116,10 +116,23 @@ impl Stored {
 
     /// Whether its status is about its spec as it is, and every request to look at it has been heard.
     pub fn is_dealt_with(&self) -> bool {
-        let asked = self.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
         self.known_status().is_some_and(|status| {
-            status.observed_generation == self.metadata.generation && status.last_handled_reconcile_at.as_ref() == asked
+            status.observed_generation == self.metadata.generation
+                && status.last_handled_reconcile_at.as_deref() == self.requested_at()
         })
+    }
+
+    /// Whether somebody waits for what comes of it.
+    pub fn is_awaited(&self) -> bool {
+        let may_stay = self.metadata.deletion_timestamp.is_none() || self.is_held();
+        may_stay && self.share().is_some() && !self.is_dealt_with()
+    }
+
+    /// The request to look at it now, as far as a status can repeat it: 256 characters.
+    pub fn requested_at(&self) -> Option<&str> {
+        let asked = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
+        let end = asked.char_indices().nth(256).map_or(asked.len(), |(end, _)| end);
+        asked.get(..end)
     }
 
     /// The Region that it names, where that can be read.

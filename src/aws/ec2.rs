@@ -279,8 +279,11 @@ impl Ec2 {
             Err(failure) => failure.code.as_deref().unwrap_or("none"),
         };
         self.metrics.aws_request(operation, &self.region, code, started.elapsed());
-        if result.as_ref().is_err_and(|failure| failure.class == Class::Throttled) {
-            turn.refused();
+        match &result {
+            Err(failure) if failure.class == Class::Throttled => turn.refused(),
+            Ok(_) => turn.answered(),
+            Err(failure) if failure.code.is_some() => turn.answered(),
+            Err(_) => {}
         }
         result
     }

@@ -97,7 +97,10 @@ pub struct Claim {
     pub expired: bool,
     /// Whether its last attempt failed or never ended, so that it may be on record for something that it never gave.
     pub unfinished: bool,
-    /// To whom it may have given createVolumePermission on every snapshot of the image, without a record: it has lost that.
+    /// Whether it has lost its record. It answers for the whole list then, recorded or not.
+    pub lost: bool,
+    /// To whom it may have given createVolumePermission on the snapshots of the image, for which it has lost the record. Empty once
+    /// the snapshots are known.
     pub unrecorded: BTreeSet<Principal>,
 }
 
@@ -153,8 +156,8 @@ impl Claim {
         }
         let deleting = object.metadata.deletion_timestamp.is_some();
         let mut unrecorded = BTreeSet::new();
-        if deleting && names_it && *mode == ShareMode::Authoritative && has_lost_its_record(object) {
-            // It answers for the whole list, recorded or not.
+        let lost = names_it && *mode == ShareMode::Authoritative && has_lost_its_record(object);
+        if lost {
             granted.launch = share_with.principals();
             if *create_volume_permission == CreateVolumePermission::Accounts {
                 unrecorded = accounts(&granted.launch);
@@ -193,7 +196,7 @@ impl Claim {
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
         let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
         let key = ObjectKey::of(object);
-        Some(Self { key, standing, lists, lists_for_volumes, granted, expired, unfinished, unrecorded })
+        Some(Self { key, standing, lists, lists_for_volumes, granted, expired, unfinished, lost, unrecorded })
     }
 
     /// A claim that says nothing.
@@ -206,6 +209,7 @@ impl Claim {
             granted: Granted::default(),
             expired: false,
             unfinished: false,
+            lost: false,
             unrecorded: BTreeSet::new(),
         }
     }

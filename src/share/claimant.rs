@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use super::{
     claim::Claim,
@@ -11,7 +10,7 @@ use super::{
     status::Subject,
 };
 use crate::{
-    api::{AmiShareStatus, ImageRef, REQUESTED_AT, stored::Stored},
+    api::{AmiShareStatus, ImageRef, stored::Stored},
     aws::{Ec2, failure::Failure},
 };
 
@@ -43,11 +42,7 @@ impl Claimant {
 
 /// What a status of an object is about.
 pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
-    Subject {
-        old,
-        generation: object.metadata.generation.unwrap_or_default(),
-        requested_at: object.annotations().get(REQUESTED_AT).map(String::as_str),
-    }
+    Subject { old, generation: object.metadata.generation.unwrap_or_default(), requested_at: object.requested_at() }
 }
 
 /// Has those who have lost their records answer for what they may have given on the snapshots of the image.

@@ -92,9 +92,11 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
     let urgency = look.urgency;
     // An image that was available most likely still is: its permissions can be asked for in the same moment.
     let (found, permissions) = if ec2.was_available(&image.id) {
-        let (found, permissions) =
-            futures::join!(describe(ec2, image, look), ec2.launch_permissions(&image.id, urgency));
-        (found?, Some(permissions))
+        let permissions = async { Ok(ec2.launch_permissions(&image.id, urgency).await) };
+        let (found, permissions) = futures::try_join!(describe(ec2, image, look), permissions)?;
+        // They may have been read a moment before the image has become what it is.
+        let too_soon = |failure: &Failure| matches!(failure.class, Class::NotUsable | Class::NotFound);
+        (found, Some(permissions).filter(|permissions| !permissions.as_ref().is_err_and(too_soon)))
     } else {
         (describe(ec2, image, look).await?, None)
     };

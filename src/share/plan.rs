@@ -78,6 +78,11 @@ pub struct Bequest {
 }
 
 impl Plan {
+    /// Whether somebody is to lose a permission.
+    pub fn takes(&self, target: &Target, principal: &Principal) -> bool {
+        self.changes.iter().any(|change| change.target == *target && change.remove.contains(principal))
+    }
+
     /// Whether somebody is to lose createVolumePermission.
     pub fn closes_snapshots(&self) -> bool {
         self.changes.iter().any(|change| matches!(change.target, Target::Snapshot(_)) && !change.remove.is_empty())
@@ -156,7 +161,7 @@ fn launch(
 ) -> Option<Settlement> {
     let held = observed.launch.as_ref()?;
     let parties = launch_parties(claims, policy);
-    let Sight::Shareable(image) = &observed.sight else { return Some(released(&parties)) };
+    let Sight::Shareable(image) = &observed.sight else { return Some(released(&parties, true)) };
 
     let target = Target::Image(image.id.clone());
     let refuse = |principal: &Principal| {
@@ -195,10 +200,12 @@ fn launch(
     Some(settlement)
 }
 
-/// Nothing is held on a target that is no more, and nothing can be done there: whoever acts lets go of the record.
-fn released(parties: &[Party]) -> Settlement {
+/// Nothing is held on a target that is no more, and nothing can be done there: whoever acts lets go of the record. If that is not
+/// `certain`, only those who leave do: of what belongs to another account AWS says that it is not there, and what is not seen to be
+/// ours may be seen again with other credentials.
+fn released(parties: &[Party], certain: bool) -> Settlement {
     let record = |p: &Party| {
-        let lets_go = p.standing.takes_back() || p.standing.leaves();
+        let lets_go = p.standing.leaves() || (certain && p.standing.takes_back());
         if lets_go { BTreeSet::new() } else { p.granted.clone() }
     };
     Settlement { add: BTreeSet::new(), remove: BTreeSet::new(), records: parties.iter().map(record).collect() }
@@ -299,7 +306,7 @@ fn volumes(
         }
     }
     if *permissions == Permissions::Gone {
-        return released(&parties);
+        return released(&parties, observed.sight.image().is_some());
     }
     let mut settlement = settle(held, &parties, &impossible);
     withhold(&mut settlement, &target, remembered, refusals);

@@ -260,7 +260,9 @@ impl Reconciler {
             // Somebody may have taken the finalizer of an object that has moved and not taken everything back.
             let leaves = claimant.claim.standing == Standing::Leaving;
             let needed = !record.is_empty() || (acts && !plan.changes.is_empty());
-            if !(acts || inherits || leaves) || !needed {
+            // What it may have given on the snapshots is not known yet, and nothing is changed on an image that is not seen.
+            let knows_its_record = claimant.claim.unrecorded.is_empty();
+            if !(acts || inherits || leaves) || !needed || !knows_its_record {
                 continue;
             }
             match self.put_on_record(&mut claimant.object, image, &record, now).await {

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     claim::{Claim, Standing},
     granted::Granted,
-    observed::{Observed, Permissions, Target},
+    observed::{Observed, Permissions, Sight, Target},
     outcome::Outcome,
     plan::{Plan, Policy, Refusal, launch_parties, volume_parties},
     settle::protected,
@@ -66,7 +66,8 @@ struct Parts {
 
 /// The status of an object whose claim was acted on.
 pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timestamp) -> AmiShareStatus {
-    let granted = record(claim, view).replace_in(&view.image.id, &subject.old.granted);
+    let still_lost = is_still_lost(claim, view);
+    let granted = left_on_record(subject.old, claim, view);
     let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
     let parts = Parts {
         image: image(view),
@@ -83,7 +84,18 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
         ..subject.old.clone()
     };
     let summary = summary(claim, &parts, &elsewhere, status.shared_with);
-    finish(status, subject, summary, Some(parts), claim.expired, now)
+    let status = finish(status, subject, summary, Some(parts), claim.expired, now);
+    if still_lost { without_record(status, subject) } else { status }
+}
+
+/// Whether a claim that has lost its record still does not know what it may have given: its image is not seen.
+fn is_still_lost(claim: &Claim, view: &View<'_>) -> bool {
+    !claim.unrecorded.is_empty() && !view.after.sight.is_gone()
+}
+
+/// The status of an object that has lost its record and goes on without: it must not look like one that has given nothing.
+fn without_record(status: AmiShareStatus, subject: Subject<'_>) -> AmiShareStatus {
+    AmiShareStatus { observed_generation: subject.old.observed_generation, ..status }
 }
 
 /// The status of an object whose image could not be looked at.
@@ -91,7 +103,8 @@ pub fn unobserved(subject: Subject<'_>, claim: &Claim, failure: &Failure, now: T
     let verdict = Verdict::no(failure.reason(), failure.to_string());
     let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
     let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
-    finish(subject.old.clone(), subject, verdict, Some(parts), claim.expired, now)
+    let status = finish(subject.old.clone(), subject, verdict, Some(parts), claim.expired, now);
+    if claim.lost { without_record(status, subject) } else { status }
 }
 
 /// The status of a suspended object.
@@ -151,7 +164,7 @@ pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &Refusal, now:
     status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
     status.observed_generation = Some(subject.generation);
     status.last_handled_reconcile_at = handled(subject);
-    status
+    if claim.lost { without_record(status, subject) } else { status }
 }
 
 /// The status of an object that has left an image for another: only its record changes. What is still held there is listed by
@@ -160,8 +173,11 @@ pub fn moved_on(old: &AmiShareStatus, image: &ImageRef) -> AmiShareStatus {
     AmiShareStatus { granted: Granted::default().replace_in(&image.id, &old.granted), ..old.clone() }
 }
 
-/// What a leaving claim that cannot go yet still has on record: what was taken back is not taken back again.
+/// What a claim has on record after a reconcile: what was taken back is not taken back again.
 pub fn left_on_record(old: &AmiShareStatus, claim: &Claim, view: &View<'_>) -> Vec<GrantedOnImage> {
+    if is_still_lost(claim, view) {
+        return old.granted.clone();
+    }
     record(claim, view).replace_in(&view.image.id, &old.granted)
 }
 
@@ -207,10 +223,15 @@ fn record(claim: &Claim, view: &View<'_>) -> Granted {
     if let Some(held) = &view.after.launch {
         record.launch.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
     }
+    let shareable = matches!(view.after.sight, Sight::Shareable(_));
     record.volumes.retain(|snapshot, accounts| {
         let target = Target::Snapshot(snapshot.clone());
         if let Some(held) = view.after.snapshots.get(snapshot).and_then(Permissions::known) {
-            accounts.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
+            accounts.retain(|p| {
+                // What AWS shows late is given again where it can be. Where it cannot, only what was taken back is off the record.
+                let may_be_shown_late = || !shareable && claim.standing.writes() && !view.plan.takes(&target, p);
+                held.contains(p) || view.outcome.unfinished(&target, p) || may_be_shown_late()
+            });
         }
         !accounts.is_empty()
     });
@@ -248,7 +269,7 @@ fn finish(
 }
 
 fn handled(subject: Subject<'_>) -> Option<String> {
-    subject.requested_at.map(|at| at.chars().take(256).collect())
+    subject.requested_at.map(ToOwned::to_owned)
 }
 
 fn summary(

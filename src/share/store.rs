@@ -155,7 +155,7 @@ impl Shares {
         let mut company = Company::default();
         for (image, keys) in inner.by_image.iter().filter(|(image, _)| image.region == *region) {
             company.images.push(image.id.clone());
-            if keys.iter().filter_map(|key| inner.objects.get(key)).any(|object| !object.is_dealt_with()) {
+            if keys.iter().filter_map(|key| inner.objects.get(key)).any(|object| object.is_awaited()) {
                 company.awaited.insert(image.id.clone());
             }
         }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use amishare::simulator::{Fault, FaultKind};
+use amishare::{
+    api::ConditionType,
+    simulator::{Fault, FaultKind},
+};
 use serde_json::json;
 
 use crate::harness::{
@@ -197,6 +200,32 @@ async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_wh
     wipe_status(&world, "base").await;
     world.delete("base").await;
     world.start_operator().await;
+    world.wait_gone("base").await;
+    world.wait_shared_with(&[]).await;
+    world.wait_volume_permissions(SNAPSHOT, &[]).await;
+}
+
+#[tokio::test]
+async fn a_lost_record_is_not_taken_for_an_empty_one_when_aws_cannot_be_asked_at_first() {
+    let mut world = World::start(Setup::default()).await;
+    let spec = json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}});
+    world.create("base", spec).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.stop_operator().await;
+    wipe_status(&world, "base").await;
+    world.aws.add_fault(Fault::new(FaultKind::AccessDenied).on("DescribeImages"));
+    world.start_operator().await;
+    let says = |reason: &'static str| {
+        let world = &world;
+        eventually(reason, move || async move {
+            let ready = world.condition("base", ConditionType::Ready).await.map(|ready| ready.reason);
+            if ready.as_deref() == Some(reason) { Ok(()) } else { Err(format!("{ready:?}")) }
+        })
+    };
+    says("AccessDenied").await;
+    world.delete("base").await;
+    says("DeletionBlocked").await;
+    world.aws.clear_faults();
     world.wait_gone("base").await;
     world.wait_shared_with(&[]).await;
     world.wait_volume_permissions(SNAPSHOT, &[]).await;

@@ -255,6 +255,51 @@ fn what_could_not_be_taken_back_from_the_snapshots_of_a_disabled_image_is_named(
 }
 
 #[test]
+fn who_should_lose_a_snapshot_of_a_disabled_image_that_cannot_be_read_is_not_passed_over_in_silence() {
+    let mut world = World::of([share("a").accounts([1, 2]).volumes()]);
+    world.settle();
+    world.aws.image(1).state = State::Disabled;
+    let denied = Failure::answered("DescribeSnapshotAttribute", "UnauthorizedOperation", "no");
+    world.aws.unread.insert(snapshot(1), denied);
+    world.reconcile(&image(1));
+    assert_eq!(world.cluster.condition("a", ConditionType::SnapshotPermissionsSynced).1, "ImageDisabled");
+    world.edit("a", |spec| spec.share_with = crate::share::testing::share::share_with(&accounts([1])));
+    world.reconcile(&image(1));
+    assert_eq!(world.cluster.condition("a", ConditionType::SnapshotPermissionsSynced).1, "AccessDenied");
+}
+
+#[test]
+fn what_aws_does_not_show_on_the_snapshots_of_an_image_that_cannot_be_shared_stays_on_record() {
+    let given = Granted { volumes: [(snapshot(1), accounts([1]))].into(), ..Granted::default() };
+    for (state, there) in [(State::Disabled, true), (State::Deregistered, false), (State::Missing, false)] {
+        let mut world = World::of([share("a").accounts([1]).volumes().additive().granted_on(&image(1), &given)]);
+        world.aws.image(1).state = state;
+        if !there {
+            world.aws.snapshots.remove(&snapshot(1));
+        }
+        world.settle();
+        let record = Granted::on(&image(1).id, &world.cluster.status("a").granted);
+        assert_eq!(record.volumes, given.volumes, "{state:?}");
+        world.delete("a");
+        world.settle();
+        assert!(!world.has("a"), "{state:?}: it does not block a deletion");
+    }
+}
+
+#[test]
+fn a_share_that_has_lost_its_record_does_not_look_like_one_that_has_given_nothing() {
+    let mut world = World::of([share("a").accounts([1]).held()]);
+    world.aws.down = Some(Failure::unanswered("DescribeImages", "AWS did not answer in time"));
+    world.reconcile(&image(1));
+    assert_eq!(world.ready("a").1, "AwsUnavailable");
+    assert_eq!(world.cluster.status("a").observed_generation, None);
+    world.aws.down = None;
+    world.settle();
+    assert_eq!(world.ready("a").1, "Synced");
+    assert_eq!(world.cluster.status("a").observed_generation, Some(1));
+}
+
+#[test]
 fn an_expired_share_whose_revocation_fails_says_why() {
     let mut world = failing(refusal("UnauthorizedOperation", "no"));
     world.aws.image(1).launch = accounts([1]);
@@ -340,9 +385,11 @@ fn a_new_generation_is_acted_on_in_sight_and_the_repair_of_drift_is_not() {
 #[test]
 fn the_request_to_reconcile_is_echoed_within_its_bound() {
     let old = AmiShareStatus::default();
-    let long = "x".repeat(300);
-    let subject = Subject { old: &old, generation: 7, requested_at: Some(&long) };
+    let mut object = share("a").generation(7).annotated(crate::api::REQUESTED_AT, &"ä".repeat(300)).build();
+    let subject = Subject { old: &old, generation: 7, requested_at: object.requested_at() };
     let status = suspended(subject, crate::share::testing::now());
-    assert_eq!(status.last_handled_reconcile_at.unwrap().len(), 256);
+    assert_eq!(status.last_handled_reconcile_at.as_ref().unwrap().chars().count(), 256);
     assert_eq!(status.observed_generation, Some(7));
+    crate::share::testing::share::store_status(&mut object, status);
+    assert!(object.is_dealt_with());
 }

@@ -66,8 +66,16 @@ pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan
     }
     let image_snapshots = view.after.sight.image().map(|i| i.snapshots.clone()).unwrap_or_default();
     let shareable = matches!(view.after.sight, Sight::Shareable(_));
+    if asked.is_some() && view.after.sight.image().is_none() && !view.after.sight.is_gone() {
+        return image(view);
+    }
     let waits = !shareable && asked.is_some_and(|accounts| !accounts.is_empty());
     let owner = view.after.sight.image().and_then(|image| image.owner).map(Principal::Account);
+    let protected_on = |snapshot| protected(&volume_parties(view.claims, view.after, snapshot));
+    let to_take_back = |snapshot| {
+        let given = claim.granted.volumes.get(snapshot);
+        given.is_some_and(|given| !given.is_subset(&protected_on(snapshot)))
+    };
     let mut targets = Vec::new();
     let (mut missing, mut excessive) = (Vec::new(), Vec::new());
     for (index, (snapshot, permissions)) in view.after.snapshots.iter().enumerate() {
@@ -75,18 +83,18 @@ pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan
         let held = match permissions {
             Permissions::Held(held) => held.clone(),
             Permissions::Gone => BTreeSet::new(),
-            Permissions::Unread(_) if waits => continue,
+            Permissions::Unread(_) if waits && !to_take_back(snapshot) => continue,
             Permissions::Unread(failure) => return Verdict::no(failure.reason(), format!("{snapshot}: {failure}")),
         };
         let listed = asked.filter(|_| shareable && image_snapshots.contains(snapshot)).into_iter().flatten();
         missing.extend(listed.filter(|p| !held.contains(*p) && Some(*p) != owner.as_ref()).map(|p| (index, p.clone())));
-        let parties = volume_parties(view.claims, view.after, snapshot);
         let given = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
         let authoritative = claim.standing == Standing::Authoritative && asked.is_some() && shareable;
-        let excess = excess(claim, authoritative, &held, &given, &protected(&parties));
+        let excess = excess(claim, authoritative, &held, &given, &protected_on(snapshot));
         excessive.extend(excess.into_iter().map(|p| (index, p)));
     }
-    if waits && excessive.is_empty() {
+    let would_change = hypothetical.is_some_and(|plan| plan.changes.iter().any(|c| targets.contains(&c.target)));
+    if waits && excessive.is_empty() && !would_change {
         return image(view);
     }
     let missing = missing.iter().map(|(index, p)| (*index, p));
