@@ -38,13 +38,16 @@ const MISSING: Duration = Duration::from_mins(5);
 /// need not ask again, and who has just been worked on is not described twice.
 const AWAITED: Duration = Duration::from_secs(1);
 
+/// How long all images are not looked through again for old descriptions: there may be ten thousand of them.
+const LOOKED_THROUGH: Duration = Duration::from_secs(1);
+
 /// The images that are likely to be asked for before long.
-#[derive(Debug, Clone, Default)]
-pub struct Company {
+pub trait Company: Send + Sync + 'static {
     /// All of them.
-    pub images: Vec<ImageId>,
+    fn all(&self) -> Vec<ImageId>;
+
     /// Those among them for which somebody waits.
-    pub awaited: HashSet<ImageId>,
+    fn awaited(&self) -> BTreeSet<ImageId>;
 }
 
 /// How old an answer may be.
@@ -105,6 +108,37 @@ struct State {
     waiting: Vec<Question>,
     flights: Vec<Flight>,
     next: u64,
+    /// When all images were last looked through for old descriptions.
+    looked_through: Option<Instant>,
+}
+
+impl State {
+    /// As many of `others` as there is room for beside `ids`: those whose descriptions are missing, and those that are older than
+    /// `from`, the oldest first.
+    fn worth_renewing(
+        &self,
+        others: impl IntoIterator<Item = ImageId>,
+        ids: &BTreeSet<ImageId>,
+        from: Duration,
+        now: Instant,
+    ) -> Vec<ImageId> {
+        let under_way = |id: &ImageId| self.flights.iter().any(|flight| flight.ids.contains(id));
+        let begun = |id: &ImageId| self.known.get(id).map(|(_, begun)| *begun);
+        let mut old: Vec<(Option<Instant>, ImageId)> = others
+            .into_iter()
+            .filter(|id| !ids.contains(id) && !under_way(id))
+            .map(|id| (begun(&id), id))
+            .filter(|(begun, _)| begun.is_none_or(|begun| now.saturating_duration_since(begun) >= from))
+            .collect();
+        old.sort_unstable();
+        old.into_iter().take(MOST.saturating_sub(ids.len())).map(|(_, id)| id).collect()
+    }
+
+    /// Nobody asks any more for what is no longer claimed.
+    fn forget_all_but(&mut self, claimed: &HashSet<&ImageId>) {
+        self.known.retain(|id, _| claimed.contains(id));
+        self.missing.retain(|id, _| claimed.contains(id));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +171,7 @@ impl Descriptions {
         describe: F,
     ) -> Answer
     where
-        C: Fn() -> Company + Send + 'static,
+        C: Company,
         F: Fn(Vec<ImageId>, Urgency) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Vec<Image>, Failure>> + Send,
     {
@@ -173,7 +207,7 @@ impl Descriptions {
 
     async fn answer_all<C, F, Fut>(&self, company: C, describe: F)
     where
-        C: Fn() -> Company,
+        C: Company,
         F: Fn(Vec<ImageId>, Urgency) -> Fut,
         Fut: Future<Output = Result<Vec<Image>, Failure>>,
     {
@@ -181,10 +215,9 @@ impl Descriptions {
         // Whatever is asked meanwhile goes along: the more there is to ask, the fuller the calls.
         let _ = tokio::time::timeout(LONGEST, self.idle()).await;
         loop {
-            let company = company();
             let Some((number, begun, ids, urgency)) = self.begin(&company) else { return };
             let result = describe(ids.clone(), urgency).await;
-            self.end(number, begun, &ids, result, &company.images);
+            self.end(number, begun, &ids, result);
         }
     }
 
@@ -205,7 +238,7 @@ impl Descriptions {
     }
 
     /// Fills a call: those who ask, and of the others those whose descriptions are missing or the oldest.
-    fn begin(&self, company: &Company) -> Option<(u64, Instant, Vec<ImageId>, Urgency)> {
+    fn begin(&self, company: &impl Company) -> Option<(u64, Instant, Vec<ImageId>, Urgency)> {
         let mut guard = self.state();
         let state = &mut *guard;
         let urgency = state.waiting.iter().map(|question| question.urgency).min()?;
@@ -222,20 +255,18 @@ impl Descriptions {
         }
         state.waiting = later;
         let from = joined.iter().map(|question| question.freshness.renewed_from()).min().unwrap_or(OLD);
-        let under_way = |id: &ImageId| state.flights.iter().any(|flight| flight.ids.contains(id));
-        let mut others: Vec<(bool, Option<Instant>, &ImageId)> = company
-            .images
-            .iter()
-            .filter(|id| !ids.contains(*id) && !under_way(id))
-            .map(|id| (!company.awaited.contains(id), state.known.get(id).map(|(_, begun)| *begun), id))
-            .filter(|(not_awaited, begun, _)| {
-                let from = if *not_awaited { from } else { from.min(AWAITED) };
-                begun.is_none_or(|begun| now.saturating_duration_since(begun) >= from)
-            })
-            .collect();
-        others.sort_unstable();
-        let room = MOST - ids.len();
-        ids.extend(others.into_iter().take(room).map(|(_, _, id)| id.clone()));
+        if ids.len() < MOST {
+            let awaited = state.worth_renewing(company.awaited(), &ids, from.min(AWAITED), now);
+            ids.extend(awaited);
+        }
+        let since = state.looked_through.map(|at| now.saturating_duration_since(at));
+        if ids.len() < MOST && since.is_none_or(|since| since >= LOOKED_THROUGH) {
+            let all = company.all();
+            state.looked_through = Some(now);
+            state.forget_all_but(&all.iter().chain(&ids).collect());
+            let old = state.worth_renewing(all, &ids, from, now);
+            ids.extend(old);
+        }
         state.next += 1;
         let number = state.next;
         let asked = ids.iter().cloned().collect();
@@ -243,14 +274,7 @@ impl Descriptions {
         Some((number, now, asked, urgency))
     }
 
-    fn end(
-        &self,
-        number: u64,
-        begun: Instant,
-        ids: &[ImageId],
-        result: Result<Vec<Image>, Failure>,
-        company: &[ImageId],
-    ) {
+    fn end(&self, number: u64, begun: Instant, ids: &[ImageId], result: Result<Vec<Image>, Failure>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let joined = match state.flights.iter().position(|flight| flight.number == number) {
@@ -271,10 +295,6 @@ impl Descriptions {
                         state.missing.insert(id.clone(), begun);
                     }
                 }
-                // Nobody asks any more for what is no longer claimed.
-                let asked: BTreeSet<&ImageId> = company.iter().chain(ids).collect();
-                state.known.retain(|id, _| asked.contains(id));
-                state.missing.retain(|id, _| asked.contains(id));
                 None
             }
             Err(failure) => Some(failure),
@@ -320,6 +340,16 @@ mod tests {
         awaited: Arc<Mutex<BTreeSet<usize>>>,
     }
 
+    impl Company for Region {
+        fn all(&self) -> Vec<ImageId> {
+            (0..self.images).map(id).collect()
+        }
+
+        fn awaited(&self) -> BTreeSet<ImageId> {
+            self.awaited.lock().unwrap().iter().copied().map(id).collect()
+        }
+    }
+
     impl Region {
         fn of(images: usize) -> Self {
             Self { images, descriptions: Descriptions::default(), calls: Arc::default(), awaited: Arc::default() }
@@ -327,11 +357,7 @@ mod tests {
 
         async fn ask(&self, number: usize, freshness: Freshness) -> Option<Arc<Image>> {
             let (images, calls) = (self.images, Arc::clone(&self.calls));
-            let awaited = Arc::clone(&self.awaited);
-            let company = move || Company {
-                images: (0..images).map(id).collect(),
-                awaited: awaited.lock().unwrap().iter().copied().map(id).collect(),
-            };
+            let company = Region::clone(self);
             let describe = move |ids: Vec<ImageId>, _| {
                 assert!(ids.len() <= MOST);
                 calls.lock().unwrap().push(ids.clone());
@@ -434,10 +460,10 @@ mod tests {
         let works = |ids: Vec<ImageId>, _| async move { Ok(ids.into_iter().map(image).collect()) };
         let now = Freshness::Since(Instant::now());
         let one = id(1);
-        let stalled = descriptions.ask(&one, Urgency::Check, now, Company::default, stalls);
+        let stalled = descriptions.ask(&one, Urgency::Check, now, Region::of(0), stalls);
         assert!(tokio::time::timeout(Duration::from_secs(1), stalled).await.is_err());
         let asked = Instant::now();
-        assert!(descriptions.ask(&id(2), Urgency::Check, now, Company::default, works).await.unwrap().is_some());
+        assert!(descriptions.ask(&id(2), Urgency::Check, now, Region::of(0), works).await.unwrap().is_some());
         assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
     }
 
@@ -457,12 +483,12 @@ mod tests {
             let describe = |_, _| async { Err(Failure::unanswered("DescribeImages", "down")) };
             let now = Freshness::Since(Instant::now());
             let descriptions = &descriptions;
-            async move { descriptions.ask(&id(number), Urgency::Give, now, Company::default, describe).await }
+            async move { descriptions.ask(&id(number), Urgency::Give, now, Region::of(0), describe).await }
         };
         let (one, two) = tokio::join!(fails(1), fails(2));
         assert_eq!((one.unwrap_err().message, two.unwrap_err().message), ("down".into(), "down".into()));
         let works = |ids: Vec<ImageId>, _| async move { Ok(ids.into_iter().map(image).collect()) };
         let now = Freshness::Since(Instant::now());
-        assert!(descriptions.ask(&id(1), Urgency::Give, now, Company::default, works).await.unwrap().is_some());
+        assert!(descriptions.ask(&id(1), Urgency::Give, now, Region::of(0), works).await.unwrap().is_some());
     }
 }

@@ -79,7 +79,7 @@ impl Ec2 {
         id: &ImageId,
         urgency: Urgency,
         freshness: Freshness,
-        company: impl Fn() -> Company + Send + 'static,
+        company: impl Company,
     ) -> Result<Option<Arc<Image>>, Failure> {
         let ec2 = Arc::clone(self);
         let describe = move |ids: Vec<ImageId>, urgency| {

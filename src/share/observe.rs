@@ -83,8 +83,7 @@ pub async fn observe(
 /// When AWS cannot be asked.
 pub async fn describe(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<Option<Arc<Image>>, Failure> {
     let Look { urgency, freshness, others } = look.clone();
-    let region = image.region.clone();
-    ec2.image(&image.id, urgency, freshness, move || others.company_in(&region)).await
+    ec2.image(&image.id, urgency, freshness, others.in_region(&image.region)).await
 }
 
 /// The image and its launch permissions.

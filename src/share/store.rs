@@ -53,6 +53,8 @@ struct Inner {
     by_snapshot: HashMap<(Region, SnapshotId), Keys>,
     /// Those who want createVolumePermission on the snapshots of an image that they have not seen yet.
     unseen: HashMap<Region, Keys>,
+    /// Those for which somebody waits.
+    awaited: HashMap<Region, Keys>,
     /// What each watch has listed since it began to list anew.
     listing: BTreeMap<usize, HashSet<Arc<ObjectKey>>>,
     /// Which watch told of an object.
@@ -149,17 +151,9 @@ impl Shares {
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
-    /// Every image of a Region that an object concerns, and those for which one waits.
-    pub fn company_in(&self, region: &Region) -> Company {
-        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut company = Company::default();
-        for (image, keys) in inner.by_image.iter().filter(|(image, _)| image.region == *region) {
-            company.images.push(image.id.clone());
-            if keys.iter().filter_map(|key| inner.objects.get(key)).any(|object| object.is_awaited()) {
-                company.awaited.insert(image.id.clone());
-            }
-        }
-        company
+    /// The images of a Region.
+    pub fn in_region(&self, region: &Region) -> InRegion {
+        InRegion { shares: self.clone(), region: region.clone() }
     }
 
     /// The images of a Region whose snapshots are asked for by objects that have not seen which they are.
@@ -236,6 +230,26 @@ impl Shares {
     }
 }
 
+/// The images of one Region that objects concern.
+#[derive(Debug)]
+pub struct InRegion {
+    shares: Shares,
+    region: Region,
+}
+
+impl Company for InRegion {
+    fn all(&self) -> Vec<ImageId> {
+        let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.by_image.keys().filter(|image| image.region == self.region).map(|image| image.id.clone()).collect()
+    }
+
+    fn awaited(&self) -> BTreeSet<ImageId> {
+        let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = inner.awaited.get(&self.region).into_iter().flatten();
+        keys.filter_map(|key| inner.objects.get(key)).flat_map(|object| images(object)).map(|image| image.id).collect()
+    }
+}
+
 impl Inner {
     /// The name of an object, of which there is one in memory.
     fn key(&self, object: &Stored) -> Arc<ObjectKey> {
@@ -262,11 +276,16 @@ impl Inner {
         for snapshot in &says {
             link(&mut self.by_snapshot, snapshot, &key);
         }
-        if let Some(region) = before.as_ref().filter(|before| asks_unseen(before)).and_then(|before| before.region()) {
-            unlink(&mut self.unseen, region, &key);
+        if let Some((before, region)) = before.as_ref().and_then(|before| Some((before, before.region()?))) {
+            self.unlink_in_region(before, region, &key);
         }
-        if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
-            link(&mut self.unseen, region, &key);
+        if let Some(region) = object.region() {
+            if asks_unseen(&object) {
+                link(&mut self.unseen, region, &key);
+            }
+            if object.is_awaited() {
+                link(&mut self.awaited, region, &key);
+            }
         }
         let lost_finalizer = before.as_ref().is_some_and(|b| b.is_held()) && !object.is_held();
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
@@ -293,6 +312,15 @@ impl Inner {
             }
         }
         self.objects.insert(key, Arc::new(object));
+    }
+
+    fn unlink_in_region(&mut self, object: &Stored, region: &Region, key: &ObjectKey) {
+        if asks_unseen(object) {
+            unlink(&mut self.unseen, region, key);
+        }
+        if object.is_awaited() {
+            unlink(&mut self.awaited, region, key);
+        }
     }
 
     /// The objects that have something to say about a snapshot.
@@ -326,8 +354,8 @@ impl Inner {
         for snapshot in &said {
             unlink(&mut self.by_snapshot, snapshot, key);
         }
-        if let Some(region) = object.region().filter(|_| asks_unseen(&object)) {
-            unlink(&mut self.unseen, region, key);
+        if let Some(region) = object.region() {
+            self.unlink_in_region(&object, region, key);
         }
         effect.work.extend(self.answering(&said, key).into_iter().map(Work::Image));
         effect.gone.push(key.clone());
