@@ -6,10 +6,9 @@ use amishare::{
     api::{ConditionType::Ready, conditions::find},
     simulator::{Fault, FaultKind},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::health::{Health, customization, health, health_of, said_by};
+use super::health::{Health, cases, customization, health, health_of, read, said_by};
 use crate::harness::{Setup, World, actions::in_seconds, world::IMAGE};
 
 const A: &str = "111111111111";
@@ -22,54 +21,41 @@ fn is(status: &str, message: &str) -> Health {
     Health { status: status.into(), message: message.into() }
 }
 
-/// `health_test.yaml`, in Argo CD's form.
-#[derive(Deserialize)]
-struct Cases {
-    tests: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Case {
-    health_status: Health,
-    input_path: String,
-}
-
 #[tokio::test]
 async fn the_health_script_says_of_every_recorded_object_what_health_test_expects() {
     let folder = customization();
-    let cases: Cases = serde_yaml::from_str(&fs::read_to_string(folder.join("health_test.yaml")).unwrap()).unwrap();
+    let cases = cases();
     let recorded: BTreeSet<String> = fs::read_dir(folder.join("testdata"))
         .unwrap()
         .map(|entry| format!("testdata/{}", entry.unwrap().file_name().into_string().unwrap()))
         .collect();
-    let expected: BTreeSet<String> = cases.tests.iter().map(|case| case.input_path.clone()).collect();
+    let expected: BTreeSet<String> = cases.iter().map(|case| case.input_path.clone()).collect();
     assert_eq!(recorded, expected, "every file of testdata has its case");
-    let files = cases.tests.iter().map(|case| folder.join(&case.input_path));
+    let files = cases.iter().map(|case| folder.join(&case.input_path));
     let said = said_by(&folder.join("health.lua"), files).await.unwrap();
-    assert_eq!(said.len(), cases.tests.len());
-    for (case, said) in cases.tests.iter().zip(said) {
+    assert_eq!(said.len(), cases.len());
+    for (case, said) in cases.iter().zip(said) {
         assert_eq!(said, case.health_status, "{}", case.input_path);
     }
-    let states: BTreeSet<&str> = cases.tests.iter().map(|case| case.health_status.status.as_str()).collect();
+    let states: BTreeSet<&str> = cases.iter().map(|case| case.health_status.status.as_str()).collect();
     assert_eq!(states, BTreeSet::from(["Healthy", "Progressing", "Degraded", "Suspended"]));
 }
 
 #[tokio::test]
 async fn the_recorded_objects_are_ones_that_the_api_server_can_have_stored() {
     let world = World::without_operator(Setup::default()).await;
-    let mut all = String::new();
+    let mut all = Vec::new();
     for entry in fs::read_dir(customization().join("testdata")).unwrap() {
         let path = entry.unwrap().path();
-        let mut object: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let mut object = read(&path);
         let name = path.file_stem().unwrap().to_str().unwrap().replace('_', "-");
         object["metadata"] = json!({"name": name});
-        all.push_str(&format!("---\n{object}\n"));
+        all.push(object.to_string());
     }
     // The main resource does not take a status, and the other way round.
     for part in [&["apply"][..], &["apply", "--subresource=status"]] {
         let arguments = [part, &["--server-side", "--validate=strict", "--filename=-"]].concat();
-        let output = world.kubectl_output(world.namespace(), &arguments, &all).await;
+        let output = world.kubectl_output(world.namespace(), &arguments, &all.join("\n---\n")).await;
         let complaints = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && complaints.is_empty(), "{arguments:?}: {complaints}");
     }

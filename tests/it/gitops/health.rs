@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     chart::render::repository,
@@ -24,6 +25,30 @@ pub(super) struct Health {
     /// Healthy, Progressing, Degraded or Suspended.
     pub(super) status: String,
     pub(super) message: String,
+}
+
+/// A case of `health_test.yaml`, in Argo CD's form.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Case {
+    pub(super) health_status: Health,
+    /// The file, in the folder of the health script.
+    pub(super) input_path: String,
+}
+
+/// What our health script is to say of recorded objects.
+pub(super) fn cases() -> Vec<Case> {
+    #[derive(Deserialize)]
+    struct Cases {
+        tests: Vec<Case>,
+    }
+    let text = fs::read_to_string(customization().join("health_test.yaml")).unwrap();
+    serde_yaml::from_str::<Cases>(&text).unwrap().tests
+}
+
+/// An object in a file.
+pub(super) fn read(path: &Path) -> Value {
+    serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// The folder of the health script, laid out as in Argo CD's own repository.

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{block, health::customization};
 use crate::{
@@ -43,7 +43,7 @@ fn the_kubectl_command_of_the_docs_adds_the_health_script_and_leaves_what_was_th
         said(command.env("HOME", "/nonexistent")).unwrap();
         let stored = run(&["get", "configmap", "argocd-cm", "--namespace=argocd", "--output=json"], "");
         let stored: Value = serde_json::from_str(&stored).unwrap();
-        assert_eq!(stored["data"], serde_json::json!({"url": "https://argocd.example.com", KEY: lua()}));
+        assert_eq!(stored["data"], json!({"url": "https://argocd.example.com", KEY: lua()}));
     }
 }
 
@@ -58,9 +58,11 @@ fn the_kustomization_of_the_docs_merges_the_health_script_into_argocd_cm() {
     write("argo-cd.yaml", there);
     let mut command = Command::new(envtest::assets().unwrap().kubectl);
     let built = said(command.arg("kustomize").arg(folder.path()).stdin(Stdio::null())).unwrap();
-    let [built] = &objects(&built)[..] else { panic!("one object: {built}") };
-    assert_eq!((&built["metadata"]["name"], &built["metadata"]["namespace"]), (&"argocd-cm".into(), &"argocd".into()));
-    assert_eq!(built["data"], serde_json::json!({"url": "https://argocd.example.com", KEY: lua()}));
+    let built = objects(&built);
+    assert_eq!(built.len(), 1, "{built:?}");
+    let built = &built[0];
+    assert_eq!(built["metadata"], json!({"name": "argocd-cm", "namespace": "argocd"}));
+    assert_eq!(built["data"], json!({"url": "https://argocd.example.com", KEY: lua()}));
 }
 
 #[test]
@@ -70,12 +72,13 @@ fn the_helm_flag_of_the_docs_sets_the_value_of_the_argo_cd_chart() {
     fs::create_dir(chart.path().join("templates")).unwrap();
     fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: argo-cd\nversion: 1.0.0\n").unwrap();
     fs::write(chart.path().join("values.yaml"), "configs: {cm: {url: \"https://argocd.example.com\"}}\n").unwrap();
-    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: argocd-cm}\ndata:\n  {{- toYaml .Values.configs.cm | nindent 2 }}\n";
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: argocd-cm}\n\
+                    data:\n  {{- toYaml .Values.configs.cm | nindent 2 }}\n";
     fs::write(chart.path().join("templates/cm.yaml"), template).unwrap();
     let command = block("helm upgrade argo-cd");
     let flag = command.lines().find_map(|line| line.trim().strip_prefix("--set-file ")).unwrap();
     let flag = flag.trim_matches('\'');
     let mut helm = helm(&["template", "argo-cd", chart.path().to_str().unwrap(), "--set-file", flag]);
     let rendered = objects(&said(helm.current_dir(repository())).unwrap());
-    assert_eq!(rendered[0]["data"], serde_json::json!({"url": "https://argocd.example.com", KEY: lua()}));
+    assert_eq!(rendered[0]["data"], json!({"url": "https://argocd.example.com", KEY: lua()}));
 }

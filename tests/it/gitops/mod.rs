@@ -1,7 +1,10 @@
-//! What tools that deploy from Git make of AmiShares: the health script for Argo CD, and what scripts wait for with kubectl.
+//! What tools that deploy from Git make of AmiShares: the health script for Argo CD, the health check
+//! expressions for Flux, and what scripts wait for with kubectl.
+//!
 //! The commands and the files of docs/gitops.md are run as they are written there.
 
 mod argocd;
+mod flux;
 mod health;
 mod install;
 mod wait;
