@@ -157,9 +157,9 @@ async fn each_state_that_the_operator_reports_has_its_health() {
             "Progressing",
             "ImagePending: ami-00000000000000c01 in us-east-1 is pending",
         ),
-        ("suspended", "Unknown", "Suspended", "Suspended", "Suspended: suspended: nothing is checked or changed"),
-        ("expired", "False", "Expired", "Suspended", "Expired: expiresAt has passed"),
-        ("observes", "False", "ChangesPending", "Suspended", "ChangesPending: mode is Observe; it would give launch"),
+        ("suspended", "Unknown", "Suspended", "Suspended", "suspended: nothing is checked or changed"),
+        ("expired", "False", "Expired", "Suspended", "expiresAt has passed: the share gives nobody"),
+        ("observes", "False", "ChangesPending", "Suspended", "mode is Observe; it would give launch permission on"),
         ("observed", "True", "Synced", "Healthy", "shared with 1 account"),
     ] {
         world.wait_ready(name, ready, reason).await;

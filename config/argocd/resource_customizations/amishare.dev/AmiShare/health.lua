@@ -53,6 +53,7 @@ if ready.reason == "Suspended" or ready.reason == "Expired" or ready.reason == "
   -- Not in force, because the spec says so: it waits, its time is over, or it only watches. That is no fault to mend, so it is
   -- not Degraded. It is not what Healthy promises either: that whom the spec lists can launch the image.
   health.status = "Suspended"
+  health.message = ready.message
 elseif stalled ~= nil then
   health.status = "Degraded"
 else
