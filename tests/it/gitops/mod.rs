@@ -15,7 +15,8 @@ fn blocks() -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while lines.any(|line| line.starts_with("```")) {
-        blocks.push(lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect());
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        blocks.push(block.join("\n") + "\n");
     }
     blocks
 }
