@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use amishare::simulator::{Call, ImageState};
+use amishare::{
+    api::AmiShareStatus,
+    simulator::{Call, ImageState},
+};
 
 use super::{
     arena::{Arena, Giver},
@@ -111,8 +114,11 @@ fn may_remove(arena: &Arena, change: &Change) -> Result<(), Violation> {
                     Target::Snapshot(_) => claim.wants_volumes() && target.images().contains(&claim.image),
                 };
             let on_record = claim.record.get(&target).is_some_and(|record| !record.and(one).is_nobody());
-            // Without its record, an authoritative share answers for its whole list.
-            let lost_record = arena.claims.is_careless(&claim.uid) && !claim.lists_on(target).and(one).is_nobody();
+            // Without its record, be it wiped or never stored, an authoritative share answers for its whole list.
+            let none_stored = |s: &AmiShareStatus| s.observed_generation.is_none() && s.granted.is_empty();
+            let none_stored = claim.is_held() && claim.share.status.as_ref().is_none_or(none_stored);
+            let may_be_lost = arena.claims.is_careless(&claim.uid) || (none_stored && claim.authoritative());
+            let lost_record = may_be_lost && !claim.lists_on(target).and(one).is_nobody();
             authoritative || (claim.takes_back(target) && (on_record || lost_record))
         };
         if !arena.claims.between(from, at).any(|claim| takes(&claim)) {

@@ -120,9 +120,8 @@ fn impossible(arena: &Arena, target: Target) -> Who {
     if cannot_be_public { never.or(Who::EVERYONE) } else { never }
 }
 
-/// Why an image cannot be shared, after that its share has expired.
-const EXPIRED_OR_HINDERED: &[&str] =
-    &["Expired", "ImagePending", "ImageDisabled", "ImageDeregistered", "ImageNotUsable", "ImageNotFound"];
+/// Why an image cannot be shared.
+const HINDERED: &[&str] = &["ImagePending", "ImageDisabled", "ImageDeregistered", "ImageNotUsable", "ImageNotFound"];
 
 fn check_object(arena: &Arena, claims: &[&Claim], claim: &Claim) -> Result<(), Violation> {
     let (namespace, name, _) = OBJECTS[claim.object];
@@ -157,11 +156,10 @@ fn check_object(arena: &Arena, claims: &[&Claim], claim: &Claim) -> Result<(), V
     let Some((ready, reason)) = claim.ready() else { return wrong(12, "it has no Ready".into()) };
     let wanted = match () {
         () if claim.suspended() => Some(("Unknown", &["Suspended"][..])),
-        () if claim.is_over(arena.now()) && claim.observes() => None,
         // What it gave is on record until the image can be changed again.
-        () if claim.is_over(arena.now()) && blocks(&claim.image) => Some(("False", EXPIRED_OR_HINDERED)),
-        () if claim.is_over(arena.now()) => Some(("False", &EXPIRED_OR_HINDERED[..1])),
-        () if !is_available(arena, claim.image) => Some(("False", &EXPIRED_OR_HINDERED[1..])),
+        () if claim.is_over(arena.now()) && (claim.observes() || concerned.iter().any(blocks)) => None,
+        () if claim.is_over(arena.now()) => Some(("False", &["Expired"][..])),
+        () if !is_available(arena, claim.image) => Some(("False", HINDERED)),
         () if claim.observes() || !all_available => None,
         () => Some(expected(arena, claim)),
     };
