@@ -180,6 +180,17 @@ async fn wipe_status(world: &World, name: &str) {
     world.kubectl(&patch).await;
 }
 
+/// A world without an operator, whose share has given the image and its snapshot and does not know it any more.
+async fn after_losing_a_record() -> World {
+    let mut world = World::start(Setup::default()).await;
+    let spec = json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}});
+    world.create("base", spec).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.stop_operator().await;
+    wipe_status(&world, "base").await;
+    world
+}
+
 #[tokio::test]
 async fn a_status_that_is_wiped_is_written_anew_at_once() {
     let world = World::start(Setup::default()).await;
@@ -192,12 +203,7 @@ async fn a_status_that_is_wiped_is_written_anew_at_once() {
 
 #[tokio::test]
 async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_when_it_is_deleted() {
-    let mut world = World::start(Setup::default()).await;
-    let spec = json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}});
-    world.create("base", spec).await;
-    world.wait_ready("base", "True", "Synced").await;
-    world.stop_operator().await;
-    wipe_status(&world, "base").await;
+    let mut world = after_losing_a_record().await;
     world.delete("base").await;
     world.start_operator().await;
     world.wait_gone("base").await;
@@ -207,12 +213,7 @@ async fn an_authoritative_share_that_lost_its_record_takes_back_whom_it_lists_wh
 
 #[tokio::test]
 async fn a_lost_record_is_not_taken_for_an_empty_one_when_aws_cannot_be_asked_at_first() {
-    let mut world = World::start(Setup::default()).await;
-    let spec = json!({"createVolumePermission": "Accounts", "shareWith": {"accountIds": [A, B]}});
-    world.create("base", spec).await;
-    world.wait_ready("base", "True", "Synced").await;
-    world.stop_operator().await;
-    wipe_status(&world, "base").await;
+    let mut world = after_losing_a_record().await;
     world.aws.add_fault(Fault::new(FaultKind::AccessDenied).on("DescribeImages"));
     world.start_operator().await;
     let says = |reason: &'static str| {

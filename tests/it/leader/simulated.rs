@@ -12,17 +12,15 @@ use amishare::{
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
     simulator::{self, Scenario, Simulator},
 };
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_ec2::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    harness::world::{IMAGE, OWNER, PLAIN, REGION, run_args},
+    harness::world::{IMAGE, PLAIN, REGION, run_args},
     memory::Memory,
-    properties::arena::Sleep,
+    properties::arena::sdk,
 };
 
 const NAMESPACE: &str = "images";
@@ -45,17 +43,10 @@ impl Replica {
         let clock = Clock::set_to(from);
         aws.with_world(|world| world.clock = simulator::Clock::Following { from, since: Instant::now() });
         let (memory, metrics) = (Memory::new(clock, 1), Arc::new(Metrics::new()));
-        let credentials = Credentials::new(OWNER, "secret", None, None, "test");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(aws.http_client())
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .sleep_impl(SharedAsyncSleep::new(Sleep))
-            .build();
         let (grants, permit) = WritePermit::leased();
         let surroundings = Surroundings {
             client: memory.connect("operator").client(),
-            sdk,
+            sdk: sdk(aws.http_client()),
             metrics: Arc::clone(&metrics),
             readiness: Readiness::default(),
             clock,
