@@ -4,6 +4,7 @@ mod chart;
 mod check;
 mod crds;
 mod election;
+mod rules;
 mod run;
 
 pub use election::ElectionArgs;

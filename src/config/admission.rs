@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_rule_holds_in_its_namespaces_alone() {
-        let rule = r#"[{name: a, namespaces: [x, team-*], exceptNamespaces: [team-x], regions: [us-east-1]}]"#;
+        let rule = "[{name: a, namespaces: [x, team-*], exceptNamespaces: [team-x], regions: [us-east-1]}]";
         assert_eq!(
             expressions(rule, true),
             [

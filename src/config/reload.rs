@@ -1,6 +1,6 @@
 //! Follows the configuration file, and takes in what it says when that changes. The only part of `config` that touches a file.
 //!
-//! The file is read again and again: a mounted ConfigMap changes by a swap of symlinks beside it, which notifications of the file
+//! The file is read again and again: a mounted `ConfigMap` changes by a swap of symlinks beside it, which notifications of the file
 //! system do not tell of where only the file is watched, and reading a few kilobytes costs nothing (docs/adr/0016).
 
 use std::{
@@ -15,7 +15,7 @@ use super::{ConfigError, Configuration, parse};
 /// How often the file is read.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// The longest file: what fits into a ConfigMap.
+/// The longest file: what fits into a `ConfigMap`.
 const LONGEST: u64 = 1 << 20;
 
 /// What the file was when it was read: its text, or why it could not be read.

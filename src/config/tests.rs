@@ -158,11 +158,11 @@ fn an_error_names_file_line_column_and_field() {
 
 #[test]
 fn a_field_that_is_there_and_says_nothing_is_not_taken_for_one_that_is_left_out() {
-    for (field, at) in [("regions", "11"), ("exceptNamespaces", "20")] {
+    for field in ["regions", "exceptNamespaces"] {
         let text = format!("guardrails:\n- name: a\n  namespaces: [a]\n  {field}:\n  shareWith: {{}}\n");
         let message = wrong(&text);
         assert!(message.starts_with("config.yaml:6:"), "{message}");
-        assert!(message.contains(&format!("guardrails[0].{field}: is an empty list")), "{message} {at}");
+        assert!(message.contains(&format!("guardrails[0].{field}: is an empty list")), "{message}");
     }
 }
 

@@ -14,6 +14,7 @@ mod crash;
 mod deletion;
 mod drift;
 mod generated;
+mod guardrails;
 mod harness;
 mod kustomize;
 mod lanes;
