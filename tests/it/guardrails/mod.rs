@@ -1,5 +1,6 @@
 //! Guard rails: nothing is shared outside them, whoever tries and however, and a change of the configuration file is in force at once.
 
+mod admission;
 mod attempts;
 mod reload;
 mod start;
