@@ -12,7 +12,7 @@ use strum::Display;
 
 use super::compact::{Compact, PrincipalList};
 use super::interval::Interval;
-use super::names::{AccountId, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
+use super::names::{AccountId, IdentityName, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
 use super::principal::Principal;
 
 /// Who may launch the image. An empty list gives nobody.
@@ -146,6 +146,7 @@ pub enum DeletionPolicy {
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = "1"),
+    printcolumn(name = "Identity", type_ = "string", json_path = ".spec.identity", priority = "1"),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -154,6 +155,7 @@ pub enum DeletionPolicy {
     ),
     selectable = ".spec.image.id",
     selectable = ".spec.region",
+    selectable = ".spec.identity",
     selectable = ".spec.mode"
 )]
 #[serde(rename_all = "camelCase")]
@@ -166,6 +168,14 @@ pub struct AmiShareSpec {
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("region cannot be changed: an image lives in one Region; create another AmiShare for the other Region"))]
     pub region: Region,
+
+    /// The identity of the operator's configuration file in whose account the image is. default, if nothing is said, is the
+    /// operator's own credentials unless the file says otherwise. The file says which namespaces may use which identity. Cannot
+    /// be changed: create another AmiShare instead.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("identity cannot be changed: an image lives in one account; create another AmiShare for the other one"))]
+    pub identity: IdentityName,
 
     /// Which image is shared. Exactly one way to name it.
     pub image: ImageSelector,

@@ -16,7 +16,9 @@ pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
 pub use compact::{Compact, PrincipalList};
 pub use conditions::{ConditionType, Reason};
 pub use interval::Interval;
-pub use names::{AccountId, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
+pub use names::{
+    AccountId, IdentityName, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, Site, SnapshotId,
+};
 pub use principal::Principal;
 
 /// The API group.

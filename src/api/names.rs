@@ -164,6 +164,56 @@ text_name! {
     OrganizationalUnitArn
 }
 
+text_name! {
+    /// An identity of the operator's configuration: with which credentials, and so in whose account. `default` if there is no
+    /// other.
+    IdentityName
+}
+
+/// The name of the identity that a share has which names none.
+const DEFAULT_IDENTITY: &str = "default";
+
+impl Default for IdentityName {
+    fn default() -> Self {
+        Self(DEFAULT_IDENTITY.into())
+    }
+}
+
+impl IdentityName {
+    /// Whether it is the one that a share has which names none.
+    pub fn is_default(&self) -> bool {
+        &*self.0 == DEFAULT_IDENTITY
+    }
+}
+
+/// The longest name that Kubernetes gives namespaces and the like, and the configuration file its entries (RFC 1123 label).
+pub const LONGEST_LABEL: usize = 63;
+
+/// Whether a text is made as the names of namespaces are. One that is only a beginning may end with a hyphen.
+pub fn is_label(text: &str, is_beginning: bool) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=LONGEST_LABEL).contains(&text.len())
+        && text.chars().all(|c| alphanumeric(c) || c == '-')
+        && text.starts_with(alphanumeric)
+        && (is_beginning || text.ends_with(alphanumeric))
+}
+
+impl FromStr for IdentityName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if is_label(text, false) {
+            return Ok(Self(text.into()));
+        }
+        Err(InvalidName::new(
+            text,
+            "the name of an identity: up to 63 lower-case letters, digits and hyphens, such as production",
+        ))
+    }
+}
+
+string_form!(IdentityName, "IdentityName", max_length: 63, pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$");
+
 /// `prefix-` and 8 or 17 lower-case hexadecimal digits: how EC2 writes the ids of its resources.
 fn is_resource_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix)
@@ -339,18 +389,56 @@ impl OrganizationalUnitArn {
     }
 }
 
+/// Where images are: in the account of an identity, in a Region. AWS limits request rates for each of these apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    /// The identity whose account it is.
+    pub identity: IdentityName,
+    /// The Region.
+    pub region: Region,
+}
+
+impl Site {
+    /// A Region, as the operator's own credentials see it.
+    pub fn own(region: Region) -> Self {
+        Self { identity: IdentityName::default(), region }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.identity.is_default() {
+            return self.region.fmt(f);
+        }
+        write!(f, "{}/{}", self.identity, self.region)
+    }
+}
+
 /// An image where it is: the unit that is reconciled with AWS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
-    /// The Region that holds the image.
-    pub region: Region,
+    /// Where the image is.
+    pub site: Site,
     /// The image.
     pub id: ImageId,
 }
 
+impl ImageRef {
+    /// The Region that holds the image.
+    pub fn region(&self) -> &Region {
+        &self.site.region
+    }
+
+    /// Another image in the same place.
+    #[must_use]
+    pub fn beside(&self, id: ImageId) -> Self {
+        Self { site: self.site.clone(), id }
+    }
+}
+
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.region, self.id)
+        write!(f, "{}/{}", self.site, self.id)
     }
 }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{
-    AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, ImageId, ImageRef, Principal, REQUESTED_AT, Region,
-    ami_share::GrantedOnImage,
+    AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, IdentityName, ImageId, ImageRef, Principal, REQUESTED_AT,
+    Region, Site, ami_share::GrantedOnImage,
 };
 
 /// One stored object. Thousands of them are held for as long as the operator runs, so that only what somebody reads is kept.
@@ -50,8 +50,8 @@ pub struct Share {
 pub struct Unreadable {
     /// Why it cannot be read.
     pub error: String,
-    /// The Region that it names, where that much can be read.
-    pub region: Option<Region>,
+    /// Where its image is, where that much can be read.
+    pub site: Option<Site>,
     /// The image that it names, where that much can be read.
     pub image: Option<ImageRef>,
     /// Whether its deletion leaves AWS as it is, as far as that can be read: `deletionPolicy: Retain` or `mode: Observe`.
@@ -68,6 +68,8 @@ impl Unreadable {
     fn salvage(spec: &Value, status: Option<&Value>, error: String) -> Self {
         let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
         let region: Option<Region> = text("/region").and_then(|r| r.parse().ok());
+        let identity = text("/identity").map_or_else(|| Some(IdentityName::default()), |name| name.parse().ok());
+        let site = identity.zip(region).map(|(identity, region)| Site { identity, region });
         let id: Option<ImageId> = text("/image/id").and_then(|id| id.parse().ok());
         let listed = ["accountIds", "organizationArns", "organizationalUnitArns"]
             .into_iter()
@@ -85,8 +87,8 @@ impl Unreadable {
         });
         Self {
             error,
-            image: region.clone().zip(id).map(|(region, id)| ImageRef { region, id }),
-            region,
+            image: site.clone().zip(id).map(|(site, id)| ImageRef { site, id }),
+            site,
             leaves_as_it_is: text("/deletionPolicy") == Some("Retain") || text("/mode") == Some("Observe"),
             principals: listed.chain(everyone.then_some(Principal::Everyone)).collect(),
             status,
@@ -135,11 +137,13 @@ impl Stored {
         asked.get(..end)
     }
 
-    /// The Region that it names, where that can be read.
-    pub fn region(&self) -> Option<&Region> {
+    /// Where its image is, where that can be read.
+    pub fn site(&self) -> Option<Site> {
         match &self.content {
-            Content::Share(share) => Some(&share.spec.region),
-            Content::Unreadable(unreadable) => unreadable.region.as_ref(),
+            Content::Share(Share { spec: AmiShareSpec { identity, region, .. }, .. }) => {
+                Some(Site { identity: identity.clone(), region: region.clone() })
+            }
+            Content::Unreadable(unreadable) => unreadable.site.clone(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! One EC2 client for each Region, made when it is first needed.
+//! One EC2 client for each identity and Region, made when it is first needed.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
+use aws_sdk_ec2::config::SharedCredentialsProvider;
 
-use super::{ec2::Ec2, fence::Fence, lanes::Lanes};
+use super::{ec2::Ec2, failure::Failure, fence::Fence, lanes::Lanes, proof::Proof};
 use crate::{
-    api::Region,
+    api::Site,
+    config::{AssumeRole, Identity},
     lease::WritePermit,
     runtime::{entropy::Entropy, metrics::Metrics},
 };
@@ -19,15 +21,26 @@ use crate::{
 /// hold the call for ever (aws.md section 5.4).
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// AWS, as the ambient credentials see it.
+/// What sessions of assumed roles are called: CloudTrail shows it beside every call.
+const SESSION: &str = "ami-share-operator";
+
+/// AWS, as the operator's identities see it.
 #[derive(Debug)]
 pub struct Aws {
     sdk: SdkConfig,
     rate_factor: f64,
-    regions: Mutex<HashMap<Region, Arc<Ec2>>>,
+    sites: Mutex<HashMap<Site, Reached>>,
     entropy: Entropy,
     metrics: Arc<Metrics>,
     permit: WritePermit,
+}
+
+/// EC2 in one account and Region, as one definition of the identity reaches it.
+#[derive(Debug, Clone)]
+struct Reached {
+    identity: Identity,
+    ec2: Arc<Ec2>,
+    proof: Arc<Proof>,
 }
 
 impl Aws {
@@ -38,15 +51,15 @@ impl Aws {
     }
 
     /// AWS with a given configuration of the SDK.
-    /// `rate_factor` is how many times the documented request rates AWS allows the account.
+    /// `rate_factor` is how many times the documented request rates AWS allows each account.
     ///
     /// The SDK does not try calls again by itself: each attempt spends a token of AWS's bucket, so each waits for its turn
-    /// ([`Ec2`] tries again).
+    /// ([`Ec2`] tries again). So nothing of the SDK is shared by accounts or Regions in which one could use up what others need.
     pub fn new(sdk: &SdkConfig, rate_factor: f64, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
         let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
         let permit = WritePermit::always();
-        Self { sdk, rate_factor, regions: Mutex::default(), entropy, metrics, permit }
+        Self { sdk, rate_factor, sites: Mutex::default(), entropy, metrics, permit }
     }
 
     /// The same, of a process that makes calls only while it leads.
@@ -55,29 +68,54 @@ impl Aws {
         Self { permit, ..self }
     }
 
-    /// EC2 in a Region.
-    pub fn ec2(&self, region: &Region) -> Arc<Ec2> {
-        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ec2) = regions.get(region) {
-            return Arc::clone(ec2);
+    /// EC2 in a Region, with the credentials of an identity. No call reaches EC2 before those have been seen to be of the account
+    /// that the identity should be in.
+    ///
+    /// # Errors
+    /// When they are of another account, or STS cannot be asked.
+    pub async fn ec2(&self, site: &Site, identity: &Identity) -> Result<Arc<Ec2>, Failure> {
+        let known = self.known(site, identity);
+        let Reached { ec2, proof, .. } = match known {
+            Some(known) => known,
+            None => self.reach(site, identity).await,
+        };
+        proof.check().await?;
+        Ok(ec2)
+    }
+
+    /// What has been made for an identity as it is defined now.
+    fn known(&self, site: &Site, identity: &Identity) -> Option<Reached> {
+        let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        sites.get(site).filter(|known| known.identity == *identity).cloned()
+    }
+
+    /// Makes what calls are made with. Who comes second uses what the first has made: there is one set of lanes.
+    async fn reach(&self, site: &Site, identity: &Identity) -> Reached {
+        let region = aws_config::Region::new(site.region.to_string());
+        let mut sdk = self.sdk.to_builder().region(region.clone()).build();
+        if let Some(AssumeRole { role_arn, external_id }) = &identity.assume_role {
+            let mut role = AssumeRoleProvider::builder(role_arn.to_string()).session_name(SESSION).configure(&sdk);
+            if let Some(external_id) = external_id {
+                role = role.external_id(external_id.reveal());
+            }
+            let credentials = SharedCredentialsProvider::new(role.build().await);
+            sdk = sdk.to_builder().credentials_provider(credentials).build();
         }
-        let mut config =
-            aws_sdk_ec2::config::Builder::from(&self.sdk).region(aws_sdk_ec2::config::Region::new(region.to_string()));
+        let proof = Proof::new(site.clone(), identity, &sdk, Arc::clone(&self.metrics));
+        let mut config = aws_sdk_ec2::config::Builder::from(&sdk);
         if self.permit.is_leased() {
             config = config.interceptor(Fence(self.permit.clone()));
         }
         let client = aws_sdk_ec2::Client::from_conf(config.build());
-        let lanes = Lanes::new(region.clone(), self.rate_factor, Arc::clone(&self.metrics));
-        let ec2 = Ec2::new(
-            region.clone(),
-            client,
-            lanes,
-            self.entropy.clone(),
-            Arc::clone(&self.metrics),
-            self.permit.clone(),
-        );
-        let ec2 = Arc::new(ec2);
-        regions.insert(region.clone(), Arc::clone(&ec2));
-        ec2
+        let lanes = Lanes::new(site.clone(), self.rate_factor, Arc::clone(&self.metrics));
+        let (entropy, metrics) = (self.entropy.clone(), Arc::clone(&self.metrics));
+        let ec2 = Arc::new(Ec2::new(site.clone(), client, lanes, entropy, metrics, self.permit.clone()));
+        let new = Reached { identity: identity.clone(), ec2, proof: Arc::new(proof) };
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = sites.entry(site.clone()).or_insert_with(|| new.clone());
+        if there.identity != new.identity {
+            *there = new;
+        }
+        there.clone()
     }
 }

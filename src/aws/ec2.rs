@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use aws_sdk_ec2::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     types::{
         Filter, Image as SdkImage, ImageAttributeName, ImageBlockPublicAccessEnabledState, LaunchPermission,
         LaunchPermissionModifications, OperationType, PermissionGroup, SnapshotAttributeName,
@@ -19,11 +19,12 @@ use tokio::time::Instant;
 use super::{
     described::{Company, Descriptions, Freshness},
     failure::{Class, Failure},
+    failed::failure,
     lanes::Lanes,
     words::{Change, Image, Target},
 };
 use crate::{
-    api::{ImageId, Principal, Region, SnapshotId},
+    api::{ImageId, Principal, Site, SnapshotId},
     lease::WritePermit,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
 };
@@ -50,7 +51,7 @@ pub type Holds<'a> = dyn Fn() -> bool + Sync + 'a;
 /// EC2 in one Region with one set of credentials.
 #[derive(Debug)]
 pub struct Ec2 {
-    region: Region,
+    site: Site,
     client: Client,
     lanes: Lanes,
     descriptions: Descriptions,
@@ -61,14 +62,14 @@ pub struct Ec2 {
 
 impl Ec2 {
     pub(super) fn new(
-        region: Region,
+        site: Site,
         client: Client,
         lanes: Lanes,
         entropy: Entropy,
         metrics: Arc<Metrics>,
         permit: WritePermit,
     ) -> Self {
-        Self { region, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
+        Self { site, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
     }
 
     /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time, and
@@ -262,7 +263,7 @@ impl Ec2 {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            tracing::debug!(operation, region = %self.region, %failure, "call to AWS failed");
+            tracing::debug!(operation, site = %self.site, %failure, "call to AWS failed");
             match failure.class {
                 // Who has had no turn has waited long enough for somebody to be told.
                 Class::Throttled if failure.code.is_some() && throttled + 1 < ATTEMPTS_THROTTLED => throttled += 1,
@@ -303,7 +304,7 @@ impl Ec2 {
             Ok(_) => "OK",
             Err(failure) => failure.code.as_deref().unwrap_or("none"),
         };
-        self.metrics.aws_request(operation, &self.region, code, started.elapsed());
+        self.metrics.aws_request("ec2", operation, &self.site, code, started.elapsed());
         match &result {
             Err(failure) if failure.class == Class::Throttled => turn.refused(),
             Ok(_) => turn.answered(),
@@ -311,43 +312,6 @@ impl Ec2 {
             Err(_) => {}
         }
         result
-    }
-}
-
-/// An SDK error in the operator's words.
-fn failure<E>(operation: &'static str, error: &SdkError<E, Response>) -> Failure
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    match error {
-        SdkError::ServiceError(context) => {
-            let status = context.raw().status().as_u16();
-            if let Some(code) = context.err().code() {
-                let failure = Failure::answered(operation, code, context.err().message().unwrap_or_default());
-                return if status < 500 { failure } else { failure.with_server_error() };
-            }
-            // A proxy or a load balancer, not AWS itself: the status is all that can be understood.
-            let code = if status < 500 { "AccessDenied" } else { "InternalError" };
-            Failure { code: None, ..Failure::answered(operation, code, &format!("HTTP status {status}")) }
-        }
-        SdkError::TimeoutError(_) => Failure::unanswered(operation, "AWS did not answer in time"),
-        SdkError::ResponseError(_) => {
-            Failure::unanswered(operation, "the answer of AWS was cut off or could not be read")
-        }
-        other => {
-            // The outer errors only say that there was one.
-            let mut root: &dyn std::error::Error = other;
-            while let Some(source) = root.source() {
-                root = source;
-            }
-            let cause: String = root.to_string().chars().take(300).collect();
-            let text = DisplayErrorContext(other).to_string();
-            if text.to_ascii_lowercase().contains("credential") {
-                let message = format!("no AWS credentials could be loaded: {cause}");
-                return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };
-            }
-            Failure::unanswered(operation, format!("AWS could not be reached: {cause}"))
-        }
     }
 }
 

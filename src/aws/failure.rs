@@ -47,6 +47,8 @@ pub enum Class {
     Unavailable,
     /// The call was not made, because what it was decided on does not hold any more.
     Overtaken,
+    /// The operator's configuration has no credentials for it; no call was made.
+    NoIdentity,
     /// AWS said no with a code that the operator does not know; nothing of the call took effect.
     Other,
 }
@@ -100,6 +102,9 @@ impl Class {
     }
 }
 
+/// The call that tells whose credentials are used.
+pub(super) const WHO: &str = "GetCallerIdentity";
+
 impl Failure {
     /// The failure that an answer of AWS makes.
     pub fn answered(operation: &'static str, code: &str, message: &str) -> Self {
@@ -133,6 +138,16 @@ impl Failure {
         Self { class: Class::Overtaken, operation, code: None, message }
     }
 
+    /// The failure of whatever would have been done with an identity that is not there, in words.
+    pub fn without_an_identity(message: String) -> Self {
+        Self { class: Class::NoIdentity, operation: WHO, code: None, message }
+    }
+
+    /// The failure of whatever would have been done with an identity that cannot be used, in words.
+    pub fn wrong_identity(message: String) -> Self {
+        Self { class: Class::AccessDenied, ..Self::without_an_identity(message) }
+    }
+
     /// The reason that conditions give for it.
     pub fn reason(&self) -> Reason {
         match self.class {
@@ -151,6 +166,7 @@ impl Failure {
             Class::Throttled => Reason::Throttled,
             Class::Unavailable => Reason::AwsUnavailable,
             Class::Overtaken => Reason::Progressing,
+            Class::NoIdentity => Reason::GuardrailDenied,
             Class::Other => Reason::AwsRefused,
         }
     }
@@ -159,6 +175,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
+            // No call is to blame.
+            None if self.operation == WHO && self.class != Class::Unavailable => f.write_str(&self.message),
             Some(code) => write!(f, "{} was refused: {code}: {}", self.operation, self.message),
             None => write!(f, "{} got no answer: {}", self.operation, self.message),
         }

@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::bucket::{Bucket, Rate};
 use crate::{
-    api::Region,
+    api::Site,
     runtime::{agenda::Urgency, metrics::Metrics},
 };
 
@@ -33,7 +33,7 @@ const MEASURED: Duration = Duration::from_secs(15);
 /// The lanes of one account in one Region.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    region: Region,
+    site: Site,
     factor: f64,
     by_operation: Mutex<HashMap<&'static str, Arc<Lane>>>,
     metrics: Arc<Metrics>,
@@ -41,8 +41,8 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Lanes for an account whose limits AWS has raised `factor` times.
-    pub(super) fn new(region: Region, factor: f64, metrics: Arc<Metrics>) -> Self {
-        Self { region, factor, by_operation: Mutex::default(), metrics }
+    pub(super) fn new(site: Site, factor: f64, metrics: Arc<Metrics>) -> Self {
+        Self { site, factor, by_operation: Mutex::default(), metrics }
     }
 
     /// Waits for the turn of a call.
@@ -51,7 +51,7 @@ impl Lanes {
             let mut lanes = self.by_operation.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(lanes.entry(operation).or_insert_with(|| {
                 let rate = Rate::documented(operation).times(self.factor);
-                Lane::new(operation, self.region.clone(), rate, Arc::clone(&self.metrics))
+                Lane::new(operation, self.site.clone(), rate, Arc::clone(&self.metrics))
             }))
         };
         lane.enter(urgency).await
@@ -61,7 +61,7 @@ impl Lanes {
 #[derive(Debug)]
 struct Lane {
     operation: &'static str,
-    region: Region,
+    site: Site,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
     /// The lane itself, for the turns that it hands out.
@@ -119,7 +119,7 @@ impl Drop for Turn {
 }
 
 impl Lane {
-    fn new(operation: &'static str, region: Region, rate: Rate, metrics: Arc<Metrics>) -> Arc<Self> {
+    fn new(operation: &'static str, site: Site, rate: Rate, metrics: Arc<Metrics>) -> Arc<Self> {
         let state = State {
             bucket: Bucket::new(rate, Instant::now()),
             under_way: 0,
@@ -129,7 +129,7 @@ impl Lane {
             measured: false,
             next: 0,
         };
-        Arc::new_cyclic(|this| Self { operation, region, metrics, state: Mutex::new(state), this: this.clone() })
+        Arc::new_cyclic(|this| Self { operation, site, metrics, state: Mutex::new(state), this: this.clone() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,7 +149,7 @@ impl Lane {
         self.go_on();
         match turn.await {
             Ok(turn) => {
-                self.metrics.lane_wait(self.operation, &self.region, asked.elapsed());
+                self.metrics.lane_wait(self.operation, &self.site, asked.elapsed());
                 turn
             }
             // The lane lives as long as this call of it, and forgets nobody who waits.
@@ -219,7 +219,7 @@ impl Lane {
 
     fn measure(&self, state: &State) {
         let State { bucket, waiting, .. } = state;
-        self.metrics.lane(self.operation, &self.region, bucket.tokens(), bucket.per_second(), waiting.len());
+        self.metrics.lane(self.operation, &self.site, bucket.tokens(), bucket.per_second(), waiting.len());
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     fn lanes() -> Arc<Lanes> {
-        Arc::new(Lanes::new("us-east-1".parse().unwrap(), 1.0, Arc::new(Metrics::new())))
+        Arc::new(Lanes::new(Site::own("us-east-1".parse().unwrap()), 1.0, Arc::new(Metrics::new())))
     }
 
     /// Makes so many calls that take no time, and returns how long all of it took.
@@ -296,11 +296,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn metrics_say_that_a_lane_has_recovered_that_makes_no_calls_any_more() {
         let metrics = Arc::new(Metrics::new());
-        let lanes = Lanes::new("us-east-1".parse().unwrap(), 1.0, Arc::clone(&metrics));
+        let lanes = Lanes::new(Site::own("us-east-1".parse().unwrap()), 1.0, Arc::clone(&metrics));
         lanes.enter("ModifyImageAttribute", Urgency::Give).await.refused();
         let says = |value: &str| {
             let line = format!(
-                "amishare_aws_lane_rate{{service=\"ec2\",operation=\"ModifyImageAttribute\",region=\"us-east-1\"}} {value}"
+                "amishare_aws_lane_rate{{service=\"ec2\",operation=\"ModifyImageAttribute\",region=\"us-east-1\",identity=\"default\"}} {value}"
             );
             metrics.render().unwrap().contains(&line)
         };

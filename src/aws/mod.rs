@@ -4,9 +4,11 @@ mod bucket;
 mod clients;
 mod described;
 pub mod ec2;
+mod failed;
 pub mod failure;
 mod fence;
 mod lanes;
+mod proof;
 pub mod words;
 
 pub use clients::Aws;

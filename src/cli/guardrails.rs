@@ -1,4 +1,4 @@
-//! `amishare guardrails`: checks a configuration file, or writes its guard rails as an admission policy.
+//! `amishare guardrails`: checks a configuration file, or writes its guard rails and identities as an admission policy.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,10 @@ pub(super) fn guardrails(args: &GuardrailsArgs) -> anyhow::Result<()> {
         }
     } else {
         for rule in &configuration.guardrails {
-            println!("{}: {}", rule.name, rule.namespaces);
+            println!("guard rail {}: {}", rule.name, rule.namespaces);
+        }
+        for identity in configuration.identities.all() {
+            println!("{identity}");
         }
     }
     Ok(())

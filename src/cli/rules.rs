@@ -30,7 +30,7 @@ impl Rules {
         let flags = Policy {
             allow_public: args.allow_public_sharing,
             launch_permission_quota: args.launch_permission_quota,
-            guardrails: Vec::new(),
+            ..Policy::default()
         };
         let (first, followed) = match &args.config {
             Some(path) => {
@@ -64,6 +64,6 @@ impl Rules {
 }
 
 /// What the flags and the file say together.
-fn with(flags: &Policy, Configuration { guardrails }: Configuration) -> Policy {
-    Policy { guardrails, ..flags.clone() }
+fn with(flags: &Policy, Configuration { guardrails, identities }: Configuration) -> Policy {
+    Policy { guardrails, identities, ..flags.clone() }
 }

@@ -1,4 +1,4 @@
-//! The guard rails as a `ValidatingAdmissionPolicy`: what can be refused at apply is refused there, in the words of the operator.
+//! The guard rails and identities as a `ValidatingAdmissionPolicy`: what can be refused at apply is refused there, in the words of the operator.
 //!
 //! Pure. The operator is the boundary; this is the earlier answer (docs/adr/0016). The API server evaluates the expressions within a
 //! budget, so the lists, which are long, are maps in variables: each is built once, and looked up in one step.
@@ -7,7 +7,9 @@ use std::fmt::{Display, Write};
 
 use serde_json::{Value, json};
 
-use super::{Allowed, Configuration, Guardrail, NamespacePattern, Namespaces, Principals, words};
+use super::{
+    Allowed, Configuration, Guardrail, Identities, Identity, NamespacePattern, Namespaces, Principals, identity, words,
+};
 use crate::api::GROUP;
 
 /// The name of the policy and of its binding.
@@ -21,16 +23,13 @@ pub fn policy(configuration: &Configuration, allow_public: bool) -> [Value; 2] {
     for (index, rule) in configuration.guardrails.iter().enumerate() {
         made.rule(index, rule);
     }
+    made.identities(&configuration.identities);
     if !allow_public {
         let rules = configuration.guardrails.iter().filter(|rule| rule.share_with.is_some());
         let spoken: Vec<String> = rules.map(|rule| names(&rule.namespaces)).collect();
         let expression = format!("!({PUBLIC}) || {}", any(&spoken));
         made.validations
             .push(json!({"expression": expression, "message": words::PUBLIC_BY_DEFAULT, "reason": "Forbidden"}));
-    }
-    // A policy has to have one.
-    if made.validations.is_empty() {
-        made.validations.push(json!({"expression": "true"}));
     }
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -61,6 +60,19 @@ pub fn policy(configuration: &Configuration, allow_public: bool) -> [Value; 2] {
 /// CEL: whether the object asks for public sharing.
 const PUBLIC: &str = "has(object.spec.shareWith.public) && object.spec.shareWith.public";
 
+/// CEL: the identity of the object.
+const IDENTITY: &str = "variables.identity";
+
+/// An expression within a sentence that becomes a text of CEL. No sentence of ours has braces of its own.
+fn spliced(expression: &str) -> String {
+    format!("{{{expression}}}")
+}
+
+/// A sentence as it stands between the quotes of a text of CEL.
+fn cel(sentence: &str) -> String {
+    sentence.replace('\\', r"\\").replace('\'', r"\'").replace('{', "' + ").replace('}', " + '")
+}
+
 /// The parts of the policy, in the making.
 #[derive(Default)]
 struct Made {
@@ -73,7 +85,7 @@ impl Made {
         if let Some(regions) = &rule.regions {
             let variable = self.set(index, "regions", regions);
             let expression = format!("object.spec.region in {variable}");
-            self.validate(rule, &expression, &words::region("' + object.spec.region + '"));
+            self.validate(rule, &expression, &words::region(&spliced("object.spec.region")));
         }
         let Some(Allowed { account_ids, organization_arns, organizational_unit_arns, public }) = &rule.share_with
         else {
@@ -84,6 +96,27 @@ impl Made {
         self.list(index, rule, "organizationalUnitArns", organizational_unit_arns, words::ORGANIZATIONAL_UNITS);
         if !public {
             self.validate(rule, &format!("!({PUBLIC})"), words::PUBLIC);
+        }
+    }
+
+    /// An identity has to be there, and for the namespace.
+    fn identities(&mut self, identities: &Identities) {
+        // An older definition has no identities.
+        self.variables.push(json!({
+            "name": "identity",
+            "expression": "has(object.spec.identity) ? object.spec.identity : 'default'",
+        }));
+        let names_it = |identity: &Identity| format!("{IDENTITY} == '{}'", identity.name);
+        let mut deny = |expression: String, message: &str| {
+            let message = format!("'{message}'");
+            self.validations
+                .push(json!({"expression": expression, "messageExpression": message, "reason": "Forbidden"}));
+        };
+        let known: Vec<String> = identities.all().iter().map(names_it).collect();
+        deny(any(&known), &cel(&identity::unknown(&spliced(IDENTITY))));
+        for identity in identities.all().iter().filter(|identity| identity.namespaces != Namespaces::all()) {
+            let message = identity::not_for(identity.name.as_str(), &spliced("request.namespace"));
+            deny(format!("!({}) || {}", names_it(identity), names(&identity.namespaces)), &cel(&message));
         }
     }
 
@@ -113,7 +146,7 @@ impl Made {
     fn validate(&mut self, rule: &Guardrail, expression: &str, what: &str) {
         self.validations.push(json!({
             "expression": format!("!({}) || ({expression})", names(&rule.namespaces)),
-            "messageExpression": format!("'{}'", rule.refusal("' + request.namespace + '", what)),
+            "messageExpression": format!("'{}'", cel(&rule.refusal(&spliced("request.namespace"), what))),
             "reason": "Forbidden",
         }));
     }

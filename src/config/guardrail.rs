@@ -7,10 +7,13 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    list::{Named, distinct, some_distinct},
-    namespaces::{NamespacePattern, Namespaces, is_label},
+    list::{Named, distinct, some, some_distinct},
+    namespaces::{NamespacePattern, Namespaces},
 };
-use crate::api::{AccountId, OrganizationArn, OrganizationalUnitArn, Principal, Region};
+use crate::api::{
+    AccountId, OrganizationArn, OrganizationalUnitArn, Principal, Region,
+    names::{as_text, is_label},
+};
 
 /// One rule: what the shares of some namespaces may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +143,7 @@ impl FromStr for RuleName {
     }
 }
 
-crate::api::names::as_text!(RuleName);
+as_text!(RuleName);
 
 /// A rule as it is written.
 #[derive(Deserialize)]
@@ -155,11 +158,6 @@ struct Written {
     regions: Option<BTreeSet<Region>>,
     #[serde(default, deserialize_with = "some")]
     share_with: Option<Allowed>,
-}
-
-/// Reads what is there, and takes a field that says nothing for one that allows nothing.
-fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl<'de> Deserialize<'de> for Guardrail {
@@ -206,7 +204,7 @@ impl Named for Guardrail {
         self.name.as_str()
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, _: &[Self]) -> Result<(), String> {
         if self.regions.is_none() && self.share_with.is_none() {
             return Err("the rule forbids nothing; give it regions or shareWith".into());
         }

@@ -43,6 +43,11 @@ where
     distinct(deserializer).map(Some)
 }
 
+/// Reads what is there, of a field that can be left out. A field that is there and says nothing is not one that is left out.
+pub(super) fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 struct Distinct<T>(PhantomData<T>);
 
 impl<'de, T: FromStr<Err: fmt::Display> + Ord> Visitor<'de> for Distinct<T> {
@@ -93,11 +98,13 @@ pub(super) trait Named {
     /// The name.
     fn name(&self) -> &str;
 
-    /// What is wrong with it beyond its single fields, in words.
+    /// What is wrong with it beyond its single fields, in words. `others` are those before it in the list.
     ///
     /// # Errors
     /// When something is.
-    fn check(&self) -> Result<(), String>;
+    fn check(&self, others: &[Self]) -> Result<(), String>
+    where
+        Self: Sized;
 }
 
 /// Reads a list of things of which each has a name of its own. It may be empty.
@@ -143,7 +150,6 @@ impl<'de, T: Named + Deserialize<'de>> Visitor<'de> for Thing<'_, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let thing = T::deserialize(MapAccessDeserializer::new(map))?;
-        thing.check().map_err(A::Error::custom)?;
         if let Some(index) = self.0.iter().position(|other| other.name() == thing.name()) {
             return Err(A::Error::custom(format!(
                 "the name {:?} is that of number {} already",
@@ -151,6 +157,7 @@ impl<'de, T: Named + Deserialize<'de>> Visitor<'de> for Thing<'_, T> {
                 index + 1
             )));
         }
+        thing.check(self.0).map_err(A::Error::custom)?;
         self.0.push(thing);
         Ok(())
     }

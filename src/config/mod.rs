@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod guardrail;
+pub mod identity;
 mod list;
 mod namespaces;
 pub mod reload;
@@ -14,6 +15,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use guardrail::{Allowed, Guardrail, Principals, RuleName, words};
+pub use identity::{AssumeRole, ExternalId, Identities, Identity, RoleArn};
 pub use namespaces::{NamespacePattern, Namespaces};
 
 use crate::yaml::{self, YamlError};
@@ -29,6 +31,8 @@ pub const KIND: &str = "OperatorConfiguration";
 pub struct Configuration {
     /// What is forbidden where, in the order of the file. Every rule that names a namespace must allow what is done for it.
     pub guardrails: Vec<Guardrail>,
+    /// With which credentials images are reached, and who may use which.
+    pub identities: Identities,
 }
 
 /// Why a configuration file cannot be used: `FILE:LINE:COLUMN: FIELD: what is wrong`.
@@ -71,6 +75,8 @@ struct File {
     _kind: (),
     #[serde(default, deserialize_with = "list::named")]
     guardrails: Vec<Guardrail>,
+    #[serde(default)]
+    identities: Identities,
 }
 
 fn api_version<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
@@ -91,8 +97,9 @@ pub fn parse(file: &str, text: &str) -> Result<Configuration, ConfigError> {
         let message = format!("is empty; begin it with apiVersion: {API_VERSION} and kind: {KIND}");
         return Err(ConfigError::of_file(file, message));
     }
-    let File { guardrails, .. } = yaml::from_str(text).map_err(|error| ConfigError::of_yaml(file, &error))?;
-    Ok(Configuration { guardrails })
+    let File { guardrails, identities, .. } =
+        yaml::from_str(text).map_err(|error| ConfigError::of_yaml(file, &error))?;
+    Ok(Configuration { guardrails, identities })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use crate::api::names::{LONGEST_LABEL, is_label};
+
 /// A namespace by its name, some by the beginning of their names, or all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NamespacePattern {
@@ -23,18 +25,6 @@ pub enum NamespacePattern {
 )]
 pub struct InvalidPattern(String);
 
-/// The longest name of a namespace (RFC 1123 label).
-const LONGEST: usize = 63;
-
-/// Whether a text is made as names of namespaces are. One that is only a beginning may end with a hyphen.
-pub(super) fn is_label(text: &str, is_beginning: bool) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=LONGEST).contains(&text.len())
-        && text.chars().all(|c| alphanumeric(c) || c == '-')
-        && text.starts_with(alphanumeric)
-        && (is_beginning || text.ends_with(alphanumeric))
-}
-
 impl FromStr for NamespacePattern {
     type Err = InvalidPattern;
 
@@ -43,7 +33,7 @@ impl FromStr for NamespacePattern {
             Some("") => Ok(Self::Any),
             Some(beginning) if is_label(beginning, true) => Ok(Self::Beginning(beginning.to_owned())),
             None if is_label(text, false) => Ok(Self::Exactly(text.to_owned())),
-            _ => Err(InvalidPattern(text.chars().take(2 * LONGEST).collect())),
+            _ => Err(InvalidPattern(text.chars().take(2 * LONGEST_LABEL).collect())),
         }
     }
 }
@@ -89,6 +79,11 @@ impl fmt::Display for Namespaces {
 }
 
 impl Namespaces {
+    /// Every namespace.
+    pub fn all() -> Self {
+        Self { these: BTreeSet::from([NamespacePattern::Any]), but: BTreeSet::new() }
+    }
+
     /// Whether a namespace is meant.
     pub fn contains(&self, namespace: &str) -> bool {
         let any = |patterns: &BTreeSet<NamespacePattern>| patterns.iter().any(|pattern| pattern.matches(namespace));

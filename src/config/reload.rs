@@ -141,7 +141,7 @@ mod tests {
         let error = followed.changed().await.unwrap_err().to_string();
         assert!(
             error.ends_with(
-                "config.yaml:1:1: unknown field `nonsense`, expected one of `apiVersion`, `kind`, `guardrails`"
+                "config.yaml:1:1: unknown field `nonsense`, expected one of `apiVersion`, `kind`, `guardrails`, `identities`"
             ),
             "{error}"
         );

@@ -94,7 +94,7 @@ fn an_account_id_keeps_its_leading_zeros_in_quotes_or_without() {
 fn an_error_names_file_line_column_and_field() {
     let rule = |fields: &str| format!("guardrails:\n- name: ours\n  namespaces: [images]\n{fields}");
     for (text, message) in [
-        ("rules: []", "3:1: unknown field `rules`, expected one of `apiVersion`, `kind`, `guardrails`"),
+        ("rules: []", "3:1: unknown field `rules`, expected one of `apiVersion`, `kind`, `guardrails`, `identities`"),
         ("guardrails: {}", "3:13: guardrails: invalid type: map, expected a list"),
         ("guardrails: [ours]", "3:14: guardrails[0]: invalid type: string \"ours\", expected a map with a name"),
         ("guardrails:\n- name: ours\n  regions: [us-east-1]", "4:3: guardrails[0]: missing field `namespaces`"),
@@ -185,6 +185,94 @@ fn a_file_of_another_kind_or_of_none_is_refused() {
     );
     assert!(error(&format!("{HEAD}---\n{HEAD}")).contains("more than one document"));
     assert!(error("a: [").starts_with("config.yaml:"), "{}", error("a: ["));
+}
+
+#[test]
+fn without_identities_there_is_default_for_everybody_and_with_some_there_are_those() {
+    let name = |text: &str| text.parse::<crate::api::IdentityName>().unwrap();
+    let none = read("").identities;
+    assert_eq!(none.refusal(&name("default"), "any"), None);
+    let some = read(
+        "identities:
+- name: prod
+  namespaces: [images, team-*]
+  exceptNamespaces: [team-x]
+  assumeRole: {roleArn: \"arn:aws-us-gov:iam::111122223333:role/path/to/amishare\", externalId: a1:b2/c3}
+- {name: own, namespaces: [\"*\"], accountId: \"444455556666\"}
+",
+    )
+    .identities;
+    for (identity, namespace, may) in [
+        ("prod", "images", true),
+        ("prod", "team-a", true),
+        ("prod", "team-x", false),
+        ("prod", "x", false),
+        ("own", "x", true),
+        ("default", "x", false),
+    ] {
+        assert_eq!(some.refusal(&name(identity), namespace).is_none(), may, "{identity} {namespace}");
+    }
+    let prod = some.get(&name("prod")).unwrap();
+    assert_eq!(prod.account_id.unwrap().to_string(), "111122223333", "that of its role");
+    assert_eq!(prod.assume_role.as_ref().unwrap().external_id.as_ref().unwrap().reveal(), "a1:b2/c3");
+    assert_eq!(
+        prod.to_string(),
+        "identity prod: namespaces team-*, images without team-x, account 111122223333, role \
+         arn:aws-us-gov:iam::111122223333:role/path/to/amishare"
+    );
+}
+
+#[test]
+fn an_error_of_an_identity_names_line_column_and_field() {
+    let role = "arn:aws:iam::111122223333:role/a";
+    for (text, message) in [
+        ("identities: []".to_owned(), "3:13: identities: is an empty list, with which nothing could be reached; leave it out"),
+        ("identities:\n- {name: a}".to_owned(), "4:3: identities[0]: missing field `namespaces`"),
+        (
+            "identities:\n- {name: Prod, namespaces: [a]}".to_owned(),
+            "4:10: identities[0].name: \"Prod\" is not the name of an identity: up to 63 lower-case letters, digits and hyphens, such as \
+             production",
+        ),
+        (
+            "identities:\n- {name: a, namespaces: [a], assumeRole: {roleArn: \"arn:aws:iam::111122223333:user/a\"}}".to_owned(),
+            "4:51: identities[0].assumeRole.roleArn: \"arn:aws:iam::111122223333:user/a\" is not the ARN of a role, such as \
+             arn:aws:iam::123456789012:role/amishare",
+        ),
+        (
+            format!("identities:\n- {{name: a, namespaces: [a], accountId: \"444455556666\", assumeRole: {{roleArn: \"{role}\"}}}}"),
+            "4:3: identities[0]: accountId is 444455556666, and the role of a is in account 111122223333",
+        ),
+        (
+            format!("identities:\n- {{name: a, namespaces: [a]}}\n- {{name: b, namespaces: [a], assumeRole: {{roleArn: \"{role}\"}}}}"),
+            "5:3: identities[1]: with several identities each has to say in which account it is; give a an accountId",
+        ),
+        (
+            format!(
+                "identities:\n- {{name: a, namespaces: [a], accountId: \"111122223333\"}}\n\
+                 - {{name: b, namespaces: [b], assumeRole: {{roleArn: \"{role}\"}}}}"
+            ),
+            "5:3: identities[1]: a is in account 111122223333 already; there can be one identity for each account",
+        ),
+    ] {
+        assert_eq!(wrong(&text), format!("config.yaml:{message}"), "{text}");
+    }
+}
+
+#[test]
+fn no_error_and_no_debug_text_repeats_an_external_id() {
+    let role = |id: &str| {
+        format!("identities:\n- name: a\n  namespaces: [a]\n  assumeRole: {{roleArn: \"arn:aws:iam::111122223333:role/a\", externalId: {id}}}")
+    };
+    for id in ["\"geheim geheim\"", "8675309", "-8675309", "86753.09", "true", "\"x\"", "86753098675309867530986753098675309"] {
+        let message = wrong(&role(id));
+        assert!(message.contains("identities[0].assumeRole.externalId: is not an external id"), "{message}");
+        assert!(!message.contains("8675") && !message.contains("geheim") && !message.contains("true"), "{message}");
+    }
+    for id in ["[geheim]", "{geheim: 1}", ""] {
+        assert!(!wrong(&role(id)).contains("geheim"), "{}", wrong(&role(id)));
+    }
+    let shown = format!("{:?}", read(&role("geheim")));
+    assert!(shown.contains("role/a") && !shown.contains("geheim"), "{shown}");
 }
 
 /// A name of a namespace, or what looks nearly like one.

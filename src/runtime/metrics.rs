@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::api::Region;
+use crate::api::Site;
 
 mod objects;
 
@@ -56,6 +56,7 @@ struct AwsRequest {
     service: &'static str,
     operation: &'static str,
     region: String,
+    identity: String,
     code: String,
 }
 
@@ -70,6 +71,13 @@ struct Lane {
     service: &'static str,
     operation: &'static str,
     region: String,
+    identity: String,
+}
+
+impl Lane {
+    fn of(service: &'static str, operation: &'static str, Site { identity, region }: &Site) -> Self {
+        Self { service, operation, region: region.to_string(), identity: identity.to_string() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -165,7 +173,7 @@ impl Metrics {
         r.register("workqueue_depth", "Reconciles that are due and wait for room", self.waiting_work.clone());
         r.register(
             "max_concurrent_reconciles",
-            "How many reconciles of one Region may be under way",
+            "How many reconciles of one account and Region may be under way",
             self.max_concurrent.clone(),
         );
         r.register(
@@ -236,25 +244,34 @@ impl Metrics {
         self.in_backoff.get_or_create(&Controller { controller }).set(number(failing));
     }
 
-    /// EC2 was called.
-    pub fn aws_request(&self, operation: &'static str, region: &Region, code: &str, took: Duration) {
-        let (service, region, code) = ("ec2", region.to_string(), code.to_owned());
-        if matches!(code.as_str(), "RequestLimitExceeded" | "Throttling" | "ThrottlingException") {
-            self.aws_throttled.get_or_create(&Lane { service, operation, region: region.clone() }).inc();
+    /// AWS was called.
+    pub fn aws_request(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        site: &Site,
+        code: &str,
+        took: Duration,
+    ) {
+        let lane = Lane::of(service, operation, site);
+        if matches!(code, "RequestLimitExceeded" | "Throttling" | "ThrottlingException") {
+            self.aws_throttled.get_or_create(&lane).inc();
         }
-        self.aws_requests.get_or_create(&AwsRequest { service, operation, region, code }).inc();
+        let Lane { region, identity, .. } = lane;
+        let code = code.to_owned();
+        self.aws_requests.get_or_create(&AwsRequest { service, operation, region, identity, code }).inc();
         self.aws_request_duration.get_or_create(&AwsOperation { service, operation }).observe(took.as_secs_f64());
     }
 
     /// A call has waited for its turn.
-    pub fn lane_wait(&self, operation: &'static str, region: &Region, waited: Duration) {
-        let labels = Lane { service: "ec2", operation, region: region.to_string() };
+    pub fn lane_wait(&self, operation: &'static str, site: &Site, waited: Duration) {
+        let labels = Lane::of("ec2", operation, site);
         self.lane_wait.get_or_create(&labels).observe(waited.as_secs_f64());
     }
 
     /// How a request lane stands.
-    pub fn lane(&self, operation: &'static str, region: &Region, tokens: f64, per_second: f64, waiting: usize) {
-        let labels = Lane { service: "ec2", operation, region: region.to_string() };
+    pub fn lane(&self, operation: &'static str, site: &Site, tokens: f64, per_second: f64, waiting: usize) {
+        let labels = Lane::of("ec2", operation, site);
         self.lane_tokens.get_or_create(&labels).set(tokens);
         self.lane_rate.get_or_create(&labels).set(per_second);
         self.lane_waiting.get_or_create(&labels).set(number(waiting));
@@ -322,12 +339,13 @@ mod tests {
     fn counters_have_the_names_that_dashboards_use() {
         let metrics = Metrics::new();
         metrics.reconciled("amishare", Outcome::Success, Duration::from_millis(3));
-        metrics.aws_request("DescribeImages", &"us-east-1".parse().unwrap(), "RequestLimitExceeded", Duration::ZERO);
+        let site = Site::own("us-east-1".parse().unwrap());
+        metrics.aws_request("ec2", "DescribeImages", &site, "RequestLimitExceeded", Duration::ZERO);
         let text = metrics.render().unwrap();
         for series in [
             "amishare_reconcile_total{controller=\"amishare\",result=\"success\"} 1",
             "amishare_reconcile_duration_seconds_count{controller=\"amishare\"} 1",
-            "amishare_aws_throttled_total{service=\"ec2\",operation=\"DescribeImages\",region=\"us-east-1\"} 1",
+            "amishare_aws_throttled_total{service=\"ec2\",operation=\"DescribeImages\",region=\"us-east-1\",identity=\"default\"} 1",
             "amishare_build_info{version=",
         ] {
             assert!(text.contains(series), "{series} in\n{text}");

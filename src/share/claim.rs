@@ -16,7 +16,7 @@ use super::{
     policy::{Policy, Refusal},
 };
 use crate::api::{
-    ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
+    ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Site, SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
     conditions::find,
     stored::{Content, Share, Stored},
@@ -95,6 +95,9 @@ pub struct Claim {
     pub standing: Standing,
     /// Who it lists, as far as the operator's configuration lets it. Empty when the claim leaves or has expired.
     pub lists: BTreeSet<Principal>,
+    /// Why the operator's configuration keeps it off the image altogether, if it does: it lists nobody then, and only takes back what
+    /// it gave when it was not.
+    pub barred: Option<Refusal>,
     /// Who it lists in vain, because the operator's configuration forbids it: they are neither given anything nor protected.
     pub forbidden: BTreeMap<Principal, Refusal>,
     /// Who it lists for createVolumePermission, when it asks for any.
@@ -115,12 +118,15 @@ pub struct Claim {
 impl Claim {
     /// What `object` says about `image` at `now`, if anything, as far as `policy` lets it.
     pub fn on(image: &ImageRef, object: &Stored, now: Timestamp, policy: &Policy) -> Option<Self> {
-        Self::unguarded(image, object, now).map(|claim| claim.within(&image.region, policy))
+        Self::unguarded(image, object, now).map(|claim| claim.within(&image.site, policy))
     }
 
     /// Takes off its lists whom the policy forbids.
-    fn within(mut self, region: &Region, policy: &Policy) -> Self {
-        let rules = policy.rules(&self.key.namespace, region);
+    fn within(mut self, site: &Site, policy: &Policy) -> Self {
+        let rules = policy.rules(&self.key.namespace, site);
+        if let Some(refusal) = rules.bar() {
+            return self.off(refusal);
+        }
         // Lists are long and mostly without rules.
         if rules.are_none() && !self.lists.contains(&Principal::Everyone) {
             return self;
@@ -131,6 +137,20 @@ impl Claim {
             accounts.retain(|p| !forbidden.contains_key(p));
         }
         Self { forbidden, ..self }
+    }
+
+    /// The claim of a share that may not have anything to do with the image. It has no power over what others gave, and what it seems to
+    /// have lost the record of is nothing: anybody can write an object that looks like that.
+    fn off(mut self, refusal: Refusal) -> Self {
+        if self.lost {
+            self.granted = Granted::default();
+            self.unrecorded.clear();
+        }
+        if self.standing == Standing::Authoritative {
+            self.standing = Standing::Additive;
+        }
+        let forbidden = std::mem::take(&mut self.lists).into_iter().map(|p| (p, refusal.clone())).collect();
+        Self { forbidden, lists_for_volumes: None, barred: Some(refusal), ..self }
     }
 
     fn unguarded(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
@@ -165,6 +185,7 @@ impl Claim {
     fn of_share(image: &ImageRef, object: &Stored, share: &Share, now: Timestamp) -> Option<Self> {
         // Every field by name: one that is added to the spec does not compile until it has an effect here or beside it.
         let AmiShareSpec {
+            identity,
             region,
             image: selector,
             share_with,
@@ -177,8 +198,9 @@ impl Claim {
         } = &share.spec;
         let records = share.status.as_ref().map_or(&[][..], |s| &s.granted);
         let mut granted = Granted::on(&image.id, records);
-        let names_it = *region == image.region && selector.id.as_ref() == Some(&image.id);
-        if !names_it && (*region != image.region || granted.is_empty()) {
+        let is_there = *region == image.site.region && *identity == image.site.identity;
+        let names_it = is_there && selector.id.as_ref() == Some(&image.id);
+        if !names_it && (!is_there || granted.is_empty()) {
             return None;
         }
         let deleting = object.metadata.deletion_timestamp.is_some();
@@ -228,6 +250,7 @@ impl Claim {
             key,
             standing,
             lists,
+            barred: None,
             forbidden,
             lists_for_volumes,
             granted,
@@ -244,6 +267,7 @@ impl Claim {
             key: ObjectKey::of(object),
             standing,
             lists: BTreeSet::new(),
+            barred: None,
             forbidden: BTreeMap::new(),
             lists_for_volumes: None,
             granted: Granted::default(),
@@ -267,9 +291,16 @@ impl Claim {
         !(self.lists.is_empty() && self.forbidden.is_empty())
     }
 
+    /// Whether it may have nothing to do with the image, and holds nothing there. It is told so without a look at AWS.
+    pub fn is_off(&self) -> bool {
+        let is_asking = self.standing.writes() || self.standing == Standing::Observing;
+        self.barred.is_some() && is_asking && (self.granted.is_empty() || !self.standing.writes())
+    }
+
     /// Whether AWS has to be looked at for this claim.
     pub fn needs_aws(&self) -> bool {
         match self.standing {
+            _ if self.is_off() => false,
             Standing::Authoritative | Standing::Additive | Standing::Observing => true,
             Standing::Leaving => !self.granted.is_empty(),
             Standing::Waiting
@@ -318,10 +349,10 @@ pub fn named(object: &Stored) -> Option<&ImageId> {
 
 /// Every image that an object says something about: the one that it names, and those on which it has given something.
 pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
-    let Some(region) = object.region() else { return BTreeSet::new() };
+    let Some(site) = object.site() else { return BTreeSet::new() };
     let granted = object.known_status().into_iter().flat_map(|status| &status.granted);
     let ids = named(object).into_iter().chain(granted.map(|g| &g.image_id));
-    ids.map(|id| ImageRef { region: region.clone(), id: id.clone() }).collect()
+    ids.map(|id| ImageRef { site: site.clone(), id: id.clone() }).collect()
 }
 
 /// Whom an object lists for the snapshots of its image, whether its time is over or not.
@@ -341,11 +372,11 @@ pub fn listed_for_volumes(object: &Stored) -> BTreeSet<Principal> {
 
 /// Every snapshot that an object may say something about: those of its image as it last saw it, and those on which it has
 /// given something.
-pub fn snapshots(object: &Stored) -> BTreeSet<(Region, SnapshotId)> {
-    let (Some(region), Some(status)) = (object.region(), object.known_status()) else { return BTreeSet::new() };
+pub fn snapshots(object: &Stored) -> BTreeSet<(Site, SnapshotId)> {
+    let (Some(site), Some(status)) = (object.site(), object.known_status()) else { return BTreeSet::new() };
     let of_image = status.image.iter().flat_map(|image| &image.snapshot_ids);
     let given = status.granted.iter().flat_map(|g| &g.create_volume_permission).flat_map(|v| &v.snapshot_ids);
-    of_image.chain(given).map(|snapshot| (region.clone(), snapshot.clone())).collect()
+    of_image.chain(given).map(|snapshot| (site.clone(), snapshot.clone())).collect()
 }
 
 /// Whether an object lists somebody for the snapshots of an image that it has not seen yet, so that it cannot tell which they are.

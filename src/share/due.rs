@@ -10,7 +10,9 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{claim::Standing, claimant::Claimant, observed::Sight};
+use super::{
+    claim::{Claim, Standing},
+    claimant::Claimant, observed::Sight};
 use crate::{
     api::{ConditionType, ImageRef, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
@@ -25,7 +27,9 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// The claimants that are acted on at intervals.
 fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &Share> {
-    let acts = |c: &&Claimant| c.claim.standing.writes() || c.claim.standing == Standing::Observing;
+    let asks = |claim: &Claim| claim.standing.writes() || claim.standing == Standing::Observing;
+    // Whoever has nothing to do with the image does not say either how often it is looked at.
+    let acts = |c: &&Claimant| asks(&c.claim) && c.claim.barred.is_none();
     claimants.iter().filter(acts).filter_map(|c| c.object.share())
 }
 
@@ -82,6 +86,10 @@ pub(super) fn next(
 pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
     claimants.iter().all(|claimant| {
         let Claimant { object, claim } = claimant;
+        // It is told what it has to be told without a look at AWS.
+        if claim.is_off() {
+            return true;
+        }
         // Another process may have seen to it under other rules, and its status may say that it holds what it must not any more.
         if !claim.forbidden.is_empty() {
             return false;

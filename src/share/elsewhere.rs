@@ -47,9 +47,9 @@ impl Reconciler {
         urgency: Urgency,
     ) -> Result<BTreeMap<ImageId, BTreeSet<SnapshotId>>, Failure> {
         let look = &Look { urgency, freshness: Freshness::Whenever, others: self.shares.clone() };
-        let unseen = self.shares.unseen_in(&image.region).into_iter().filter(|id| *id != image.id);
+        let unseen = self.shares.unseen_at(&image.site).into_iter().filter(|id| *id != image.id);
         let described = join_all(unseen.map(|id| async move {
-            let other = ImageRef { region: image.region.clone(), id };
+            let other = image.beside(id);
             describe(ec2, &other, look).await
         }));
         let found: Result<Vec<_>, Failure> = described.await.into_iter().collect();
@@ -90,7 +90,7 @@ impl Reconciler {
     ) -> Result<bool, WriteError> {
         let mut all = true;
         for ((key, other), bequest) in &plan.bequests {
-            let other = ImageRef { region: image.region.clone(), id: other.clone() };
+            let other = image.beside(other.clone());
             let mut heir = self.shares.get(key).ok_or_else(|| WriteError::Gone(key.clone()))?;
             // An object can inherit from itself: when it moves between images that have a snapshot in common.
             let itself = claimants.iter_mut().find(|claimant| claimant.claim.key == *key);
@@ -140,7 +140,7 @@ impl Reconciler {
             let Target::Snapshot(snapshot) = &change.target else { continue };
             let elsewhere = self.shares.elsewhere(image, std::iter::once(snapshot), &BTreeMap::new(), now, policy);
             for other in elsewhere.into_values().flatten().filter(|other| !other.lists.is_disjoint(&change.remove)) {
-                let other = ImageRef { region: image.region.clone(), id: other.image };
+                let other = image.beside(other.image);
                 self.queue.ask(Work::Image(other), Duration::ZERO);
             }
         }

@@ -75,7 +75,7 @@ pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], look: &
 /// When AWS cannot be asked.
 pub async fn describe(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<Option<Arc<Image>>, Failure> {
     let Look { urgency, freshness, others } = look.clone();
-    ec2.image(&image.id, urgency, freshness, others.in_region(&image.region)).await
+    ec2.image(&image.id, urgency, freshness, others.at(&image.site)).await
 }
 
 /// The image and its launch permissions.
@@ -98,7 +98,7 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
         return Ok((hindered_by_state(found, image), launch));
     }
     let hindered = |image, reason, message: String, gone| Sight::Hindered { image, reason, message, gone };
-    let (id, region) = (&image.id, &image.region);
+    let (id, region) = (&image.id, image.region());
     let permissions = match permissions {
         Some(permissions) => permissions,
         None => ec2.launch_permissions(id, urgency).await,
@@ -147,7 +147,7 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
 
 /// What a state other than `available` means.
 fn hindered_by_state(found: &Image, image: &ImageRef) -> Sight {
-    let (id, region, state) = (&image.id, &image.region, &found.state);
+    let (id, region, state) = (&image.id, image.region(), &found.state);
     let (reason, message, gone) = match state.as_str() {
         "pending" => {
             (Reason::ImagePending, format!("{id} in {region} is pending; it is shared once it is available"), false)

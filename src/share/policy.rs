@@ -4,8 +4,8 @@
 //! Pure. What it forbids counts as not listed: [`Claim::on`](super::claim::Claim::on) asks it, and nothing after that has to.
 
 use crate::{
-    api::{Principal, Reason, Region},
-    config::{Guardrail, words},
+    api::{Principal, Reason, Site},
+    config::{Guardrail, Identities, words},
     planted::{self, Flaw},
 };
 
@@ -19,12 +19,15 @@ pub struct Policy {
     /// What is forbidden where. All that name a namespace must allow what is done for it; the first that does not is the one that is
     /// named.
     pub guardrails: Vec<Guardrail>,
+    /// With which credentials images are reached, and who may use which.
+    pub identities: Identities,
 }
 
 impl Default for Policy {
-    /// Nothing public, no other rules, and AWS's default quota (aws.md section 2.2).
+    /// Nothing public, no other rules, the ambient credentials for all, and AWS's default quota (aws.md section 2.2).
     fn default() -> Self {
-        Self { allow_public: false, launch_permission_quota: 1000, guardrails: Vec::new() }
+        let (guardrails, identities) = (Vec::new(), Identities::default());
+        Self { allow_public: false, launch_permission_quota: 1000, guardrails, identities }
     }
 }
 
@@ -44,20 +47,21 @@ impl Refusal {
     }
 }
 
-/// The part of a policy that is about the images of one Region in shares of one namespace.
+/// The part of a policy that is about the images of one account and Region in shares of one namespace.
 #[derive(Debug)]
 pub struct Rules<'a> {
     namespace: &'a str,
-    region: &'a Region,
+    site: &'a Site,
     guardrails: Vec<&'a Guardrail>,
+    identities: &'a Identities,
     allow_public: bool,
 }
 
 impl Policy {
     /// What is forbidden for shares of a namespace.
-    pub fn rules<'a>(&'a self, namespace: &'a str, region: &'a Region) -> Rules<'a> {
+    pub fn rules<'a>(&'a self, namespace: &'a str, site: &'a Site) -> Rules<'a> {
         let guardrails = self.guardrails.iter().filter(|rule| rule.namespaces.contains(namespace)).collect();
-        Rules { namespace, region, guardrails, allow_public: self.allow_public }
+        Rules { namespace, site, guardrails, identities: &self.identities, allow_public: self.allow_public }
     }
 }
 
@@ -67,34 +71,30 @@ impl Rules<'_> {
         self.guardrails.is_empty()
     }
 
+    /// Why a share may have nothing to do with images there, if it may not: they are not its namespace's business.
+    pub fn bar(&self) -> Option<Refusal> {
+        if planted::has(Flaw::IgnoresTheGuardRail) {
+            return None;
+        }
+        let Site { identity, region } = self.site;
+        let denied = |message| Refusal::new(Reason::GuardrailDenied, message);
+        if let Some(message) = self.identities.refusal(identity, self.namespace) {
+            return Some(denied(message));
+        }
+        let rule = self.guardrails.iter().find(|r| r.regions.as_ref().is_some_and(|regions| !regions.contains(region)))?;
+        Some(denied(rule.refusal(self.namespace, &words::region(region.as_str()))))
+    }
+
     /// Why a share may not list `principal`, if it may not.
     pub fn forbid(&self, principal: &Principal) -> Option<Refusal> {
         if planted::has(Flaw::IgnoresTheGuardRail) {
             return None;
         }
-        let Some((rule, what)) = self.guardrails.iter().find_map(|rule| Some((rule, self.what(rule, principal)?)))
-        else {
+        let Some((rule, what)) = self.guardrails.iter().find_map(|rule| Some((rule, what(rule, principal)?))) else {
             return self.public_by_default(principal);
         };
-        let message = rule.refusal(self.namespace, &what);
+        let message = rule.refusal(self.namespace, what);
         Some(Refusal::new(Reason::GuardrailDenied, message))
-    }
-
-    /// What one rule forbids of sharing with `principal`, in words.
-    fn what(&self, rule: &Guardrail, principal: &Principal) -> Option<String> {
-        if rule.regions.as_ref().is_some_and(|regions| !regions.contains(self.region)) {
-            return Some(words::region(self.region.as_str()));
-        }
-        if rule.share_with.as_ref().is_none_or(|allowed| allowed.contains(principal)) {
-            return None;
-        }
-        let what = match principal {
-            Principal::Account(_) => words::ACCOUNTS,
-            Principal::Organization(_) => words::ORGANIZATIONS,
-            Principal::OrganizationalUnit(_) => words::ORGANIZATIONAL_UNITS,
-            Principal::Everyone => words::PUBLIC,
-        };
-        Some(what.to_owned())
     }
 
     /// Public takes a yes: that of a rule, or, where none says with whom images may be shared, that of the flag.
@@ -103,6 +103,19 @@ impl Rules<'_> {
         (*principal == Principal::Everyone && !is_allowed)
             .then(|| Refusal::new(Reason::GuardrailDenied, words::PUBLIC_BY_DEFAULT))
     }
+}
+
+/// What one rule forbids of sharing with `principal`, in words.
+fn what(rule: &Guardrail, principal: &Principal) -> Option<&'static str> {
+    if rule.share_with.as_ref().is_none_or(|allowed| allowed.contains(principal)) {
+        return None;
+    }
+    Some(match principal {
+        Principal::Account(_) => words::ACCOUNTS,
+        Principal::Organization(_) => words::ORGANIZATIONS,
+        Principal::OrganizationalUnit(_) => words::ORGANIZATIONAL_UNITS,
+        Principal::Everyone => words::PUBLIC,
+    })
 }
 
 #[cfg(test)]

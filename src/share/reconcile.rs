@@ -30,8 +30,9 @@ use super::{
     writer::{Sameness, WriteError, Writer},
 };
 use crate::{
-    api::{ImageRef, Reason, Region, stored::Stored},
+    api::{ImageRef, Reason, Site, stored::Stored},
     aws::{Aws, Ec2, Freshness, failure::Failure},
+    config::identity,
     planted::{self, Flaw},
     runtime::{
         agenda::{Place, Urgency},
@@ -145,7 +146,10 @@ impl Reconciler {
             return Ok(Next::Rest);
         }
 
-        let ec2 = self.aws.ec2(&image.region);
+        let ec2 = match self.reach(&image.site, &policy).await {
+            Ok(ec2) => ec2,
+            Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
+        };
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
         let terms = Terms { policy: &policy, recalled: &recalled, now };
         let mut look = Look {
@@ -212,6 +216,17 @@ impl Reconciler {
         })
     }
 
+    /// EC2 where images are, with the credentials of their identity.
+    ///
+    /// # Errors
+    /// When there is no such identity, or it is not who it should be.
+    async fn reach(&self, site: &Site, policy: &Policy) -> Result<Arc<Ec2>, Failure> {
+        match policy.identities.get(&site.identity) {
+            Some(identity) => self.aws.ec2(site, identity).await,
+            None => Err(Failure::without_an_identity(identity::unknown(site.identity.as_str()))),
+        }
+    }
+
     /// Looks at an image and plans for it.
     ///
     /// # Errors
@@ -267,13 +282,14 @@ impl Reconciler {
     ) -> Result<Option<usize>, Failed> {
         for (index, claimant) in claimants.iter_mut().enumerate() {
             let record = plan.records.get(&claimant.claim.key).cloned().unwrap_or_default();
-            let (acts, inherits) = (claimant.claim.standing.writes(), claimant.claim.standing == Standing::Suspended);
+            let (writes, inherits) = (claimant.claim.standing.writes(), claimant.claim.standing == Standing::Suspended);
+            let acts = writes && claimant.claim.barred.is_none();
             // Somebody may have taken the finalizer of an object that has moved and not taken everything back.
             let leaves = claimant.claim.standing == Standing::Leaving;
             let needed = !record.is_empty() || (acts && !plan.changes.is_empty());
             // What it may have given on the snapshots is not known yet, and nothing is changed on an image that is not seen.
             let knows_its_record = claimant.claim.unrecorded.is_empty();
-            if !(acts || inherits || leaves) || !needed || !knows_its_record {
+            if !(writes || inherits || leaves) || !needed || !knows_its_record {
                 continue;
             }
             match self.put_on_record(&mut claimant.object, image, &record, now).await {
@@ -350,16 +366,16 @@ fn freshness(claimants: &[Claimant], settled: bool, asked: Instant) -> Freshness
 
 impl Job for Reconciler {
     type Key = Work;
-    /// The Region: AWS's Regions fail, and throttle, apart from each other. Objects that concern no image need no Region.
-    type Lane = Option<Region>;
+    /// The account and the Region: they fail, and throttle, apart from each other. Objects that concern no image need neither.
+    type Lane = Option<Site>;
 
-    fn place(&self, work: &Work) -> Place<Option<Region>> {
+    fn place(&self, work: &Work) -> Place<Option<Site>> {
         let Work::Image(image) = work else { return Place { lane: None, urgency: Urgency::Give } };
         let claimants = || claimants(image, &self.shares.concerning(image), self.clock.now(), &self.policy.now());
         let urgency = || due::urgency(&claimants());
         // A bug that strikes here must not end the runner; if it strikes in the work itself too, the work's fence reports it.
         let urgency = std::panic::catch_unwind(AssertUnwindSafe(urgency)).unwrap_or(Urgency::Give);
-        Place { lane: Some(image.region.clone()), urgency }
+        Place { lane: Some(image.site.clone()), urgency }
     }
 
     async fn work(self: Arc<Self>, work: Work, asked: Instant) -> Result<Next, Failed> {

@@ -74,6 +74,10 @@ impl Reconciler {
         claimant: &Claimant,
         now: Timestamp,
     ) -> Result<(), WriteError> {
+        let old = claimant.object.status();
+        if let Some(new) = status::off(claimant.subject(&old), &claimant.claim, now) {
+            return self.report(claimant, &old, new).await;
+        }
         match (&claimant.claim.standing, &claimant.object.content) {
             (Standing::Leaving | Standing::LeavingAsItIs, _) => self.let_go(image, claimant).await,
             (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => Ok(()),

@@ -66,6 +66,9 @@ struct Parts {
 
 /// The status of an object whose claim was acted on.
 pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timestamp) -> AmiShareStatus {
+    if let Some(off) = off(subject, claim, now) {
+        return off;
+    }
     let still_lost = is_still_lost(claim, view);
     let granted = left_on_record(subject.old, claim, view);
     let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
@@ -100,6 +103,9 @@ fn without_record(status: AmiShareStatus, subject: Subject<'_>) -> AmiShareStatu
 
 /// The status of an object whose image could not be looked at.
 pub fn unobserved(subject: Subject<'_>, claim: &Claim, failure: &Failure, now: Timestamp) -> AmiShareStatus {
+    if let Some(off) = off(subject, claim, now) {
+        return off;
+    }
     let verdict = Verdict::no(failure.reason(), failure.to_string());
     let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
     let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
@@ -115,6 +121,17 @@ pub fn suspended(subject: Subject<'_>, now: Timestamp) -> AmiShareStatus {
     );
     let parts = Parts { image: verdict.clone(), launch: verdict.clone(), volumes: verdict.clone() };
     finish(subject.old.clone(), subject, verdict, Some(parts), false, now)
+}
+
+/// The status of an object that may have nothing to do with its image, and holds nothing there. It tells nothing of the image.
+pub fn off(subject: Subject<'_>, claim: &Claim, now: Timestamp) -> Option<AmiShareStatus> {
+    let refusal = claim.barred.as_ref().filter(|_| claim.is_off())?;
+    let verdict = Verdict::no(refusal.reason, refusal.message.clone());
+    let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
+    let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
+    let silent = AmiShareStatus { image: None, shared_with: None, pending_changes: Vec::new(), ..subject.old.clone() };
+    let status = finish(silent, subject, verdict, Some(parts), claim.expired, now);
+    Some(if claim.lost { without_record(status, subject) } else { status })
 }
 
 /// The status of an object that cannot be read.

@@ -18,7 +18,7 @@ use super::{
     policy::Policy,
 };
 use crate::{
-    api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored},
+    api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Site, SnapshotId, stored::Stored},
     aws::Company,
 };
 
@@ -51,11 +51,11 @@ type Keys = Vec<Arc<ObjectKey>>;
 struct Inner {
     objects: HashMap<Arc<ObjectKey>, Arc<Stored>>,
     by_image: HashMap<ImageRef, Keys>,
-    by_snapshot: HashMap<(Region, SnapshotId), Keys>,
+    by_snapshot: HashMap<(Site, SnapshotId), Keys>,
     /// Those who want createVolumePermission on the snapshots of an image that they have not seen yet.
-    unseen: HashMap<Region, Keys>,
+    unseen: HashMap<Site, Keys>,
     /// Those for which somebody waits.
-    awaited: HashMap<Region, Keys>,
+    awaited: HashMap<Site, Keys>,
     /// What each watch has listed since it began to list anew.
     listing: BTreeMap<usize, HashSet<Arc<ObjectKey>>>,
     /// Which watch told of an object.
@@ -158,15 +158,15 @@ impl Shares {
         inner.by_image.keys().cloned().map(Work::Image).collect()
     }
 
-    /// The images of a Region.
-    pub fn in_region(&self, region: &Region) -> InRegion {
-        InRegion { shares: self.clone(), region: region.clone() }
+    /// The images of an account in a Region.
+    pub fn at(&self, site: &Site) -> AtSite {
+        AtSite { shares: self.clone(), site: site.clone() }
     }
 
-    /// The images of a Region whose snapshots are asked for by objects that have not seen which they are.
-    pub fn unseen_in(&self, region: &Region) -> BTreeSet<ImageId> {
+    /// The images of an account in a Region whose snapshots are asked for by objects that have not seen which they are.
+    pub fn unseen_at(&self, site: &Site) -> BTreeSet<ImageId> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let objects = inner.unseen.get(region).into_iter().flatten().filter_map(|key| inner.objects.get(key));
+        let objects = inner.unseen.get(site).into_iter().flatten().filter_map(|key| inner.objects.get(key));
         objects.filter_map(|object| named(object).cloned()).collect()
     }
 
@@ -180,10 +180,10 @@ impl Shares {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeSet::new();
         for snapshot in snapshots {
-            for object in inner.saying(&image.region, snapshot).filter_map(|key| inner.objects.get(key)) {
+            for object in inner.saying(&image.site, snapshot).filter_map(|key| inner.objects.get(key)) {
                 all.extend(images(object).into_iter().filter(|other| has_part(object, &other.id, snapshot)));
             }
-            all.extend(with_part(parts, &image.region, snapshot));
+            all.extend(with_part(parts, &image.site, snapshot));
         }
         all.remove(image);
         all
@@ -207,9 +207,9 @@ impl Shares {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
         for snapshot in snapshots_seen {
-            let told = with_part(parts, &image.region, snapshot);
+            let told = with_part(parts, &image.site, snapshot);
             let unseen = told.filter_map(|other| inner.by_image.get(&other)).flatten();
-            let keys: BTreeSet<&Arc<ObjectKey>> = inner.saying(&image.region, snapshot).chain(unseen).collect();
+            let keys: BTreeSet<&Arc<ObjectKey>> = inner.saying(&image.site, snapshot).chain(unseen).collect();
             let mut says: Vec<Elsewhere> = Vec::new();
             for object in keys.into_iter().filter_map(|key| inner.objects.get(key)) {
                 // What it has given on an image that it has left does not make the snapshot a part of the one that it names now.
@@ -239,22 +239,22 @@ impl Shares {
     }
 }
 
-/// The images of one Region that objects concern.
+/// The images of one account in one Region that objects concern.
 #[derive(Debug)]
-pub struct InRegion {
+pub struct AtSite {
     shares: Shares,
-    region: Region,
+    site: Site,
 }
 
-impl Company for InRegion {
+impl Company for AtSite {
     fn all(&self) -> Vec<ImageId> {
         let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.by_image.keys().filter(|image| image.region == self.region).map(|image| image.id.clone()).collect()
+        inner.by_image.keys().filter(|image| image.site == self.site).map(|image| image.id.clone()).collect()
     }
 
     fn awaited(&self) -> BTreeSet<ImageId> {
         let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
-        let keys = inner.awaited.get(&self.region).into_iter().flatten();
+        let keys = inner.awaited.get(&self.site).into_iter().flatten();
         keys.filter_map(|key| inner.objects.get(key)).flat_map(|object| images(object)).map(|image| image.id).collect()
     }
 }
@@ -285,15 +285,15 @@ impl Inner {
         for snapshot in &says {
             link(&mut self.by_snapshot, snapshot, &key);
         }
-        if let Some((before, region)) = before.as_ref().and_then(|before| Some((before, before.region()?))) {
-            self.unlink_in_region(before, region, &key);
+        if let Some((before, site)) = before.as_ref().and_then(|before| Some((before, before.site()?))) {
+            self.unlink_at(before, &site, &key);
         }
-        if let Some(region) = object.region() {
+        if let Some(site) = object.site() {
             if asks_unseen(&object) {
-                link(&mut self.unseen, region, &key);
+                link(&mut self.unseen, &site, &key);
             }
             if object.is_awaited() {
-                link(&mut self.awaited, region, &key);
+                link(&mut self.awaited, &site, &key);
             }
         }
         let lost_finalizer = before.as_ref().is_some_and(|b| b.is_held()) && !object.is_held();
@@ -323,30 +323,30 @@ impl Inner {
         self.objects.insert(key, Arc::new(object));
     }
 
-    fn unlink_in_region(&mut self, object: &Stored, region: &Region, key: &ObjectKey) {
+    fn unlink_at(&mut self, object: &Stored, site: &Site, key: &ObjectKey) {
         if asks_unseen(object) {
-            unlink(&mut self.unseen, region, key);
+            unlink(&mut self.unseen, site, key);
         }
         if object.is_awaited() {
-            unlink(&mut self.awaited, region, key);
+            unlink(&mut self.awaited, site, key);
         }
     }
 
     /// The objects that have something to say about a snapshot.
-    fn saying(&self, region: &Region, snapshot: &SnapshotId) -> impl Iterator<Item = &Arc<ObjectKey>> {
-        self.by_snapshot.get(&(region.clone(), snapshot.clone())).into_iter().flatten()
+    fn saying(&self, site: &Site, snapshot: &SnapshotId) -> impl Iterator<Item = &Arc<ObjectKey>> {
+        self.by_snapshot.get(&(site.clone(), snapshot.clone())).into_iter().flatten()
     }
 
     /// The images on which other objects have one of these snapshots on record.
-    fn answering(&self, snapshots: &BTreeSet<(Region, SnapshotId)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
+    fn answering(&self, snapshots: &BTreeSet<(Site, SnapshotId)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
         let mut all = BTreeSet::new();
-        for (region, snapshot) in snapshots {
-            let others = self.saying(region, snapshot).filter(|other| ***other != *key);
+        for (site, snapshot) in snapshots {
+            let others = self.saying(site, snapshot).filter(|other| ***other != *key);
             for object in others.filter_map(|other| self.objects.get(other)) {
                 let given = object.known_status().into_iter().flat_map(|status| &status.granted);
                 let here =
                     given.filter(|g| g.create_volume_permission.iter().any(|v| v.snapshot_ids.contains(snapshot)));
-                all.extend(here.map(|g| ImageRef { region: region.clone(), id: g.image_id.clone() }));
+                all.extend(here.map(|g| ImageRef { site: site.clone(), id: g.image_id.clone() }));
             }
         }
         all
@@ -363,8 +363,8 @@ impl Inner {
         for snapshot in &said {
             unlink(&mut self.by_snapshot, snapshot, key);
         }
-        if let Some(region) = object.region() {
-            self.unlink_in_region(&object, region, key);
+        if let Some(site) = object.site() {
+            self.unlink_at(&object, &site, key);
         }
         effect.work.extend(self.answering(&said, key).into_iter().map(Work::Image));
         effect.gone.push(key.clone());
@@ -374,11 +374,11 @@ impl Inner {
 /// The images of which a snapshot is a part.
 fn with_part(
     parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
-    region: &Region,
+    site: &Site,
     snapshot: &SnapshotId,
 ) -> impl Iterator<Item = ImageRef> {
     let images = parts.iter().filter(move |(_, parts)| parts.contains(snapshot));
-    images.map(|(id, _)| ImageRef { region: region.clone(), id: id.clone() })
+    images.map(|(id, _)| ImageRef { site: site.clone(), id: id.clone() })
 }
 
 fn link<T: Hash + Eq + Clone>(index: &mut HashMap<T, Keys>, to: &T, key: &Arc<ObjectKey>) {

@@ -213,7 +213,7 @@ impl Writer {
     /// # Errors
     /// When the API server cannot be asked.
     pub async fn is_newest(&self, image: &ImageRef, known: &[Arc<Stored>], same: Sameness) -> Result<bool, WriteError> {
-        let fields = format!("spec.image.id={},spec.region={}", image.id, image.region);
+        let fields = format!("spec.image.id={},spec.region={}", image.id, image.region());
         let mut newest = Vec::new();
         for (watch, scope) in self.scopes.iter().enumerate() {
             let api: Api<Stored> = match scope {

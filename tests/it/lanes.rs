@@ -245,7 +245,7 @@ fn a_lane_that_others_use_up_slows_down_recovers_and_holds_back_no_other() {
         assert!(refused * 3 <= u64::try_from(calls).unwrap(), "{refused} of {calls} calls were refused");
         let metrics = world.metrics.render().unwrap();
         let counted = format!(
-            "amishare_aws_throttled_total{{service=\"ec2\",operation=\"ModifyImageAttribute\",region=\"{REGION}\"}} {refused}"
+            "amishare_aws_throttled_total{{service=\"ec2\",operation=\"ModifyImageAttribute\",region=\"{REGION}\",identity=\"default\"}} {refused}"
         );
         assert!(metrics.contains(&counted), "{counted}\n{metrics}");
 

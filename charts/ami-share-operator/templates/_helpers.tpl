@@ -43,6 +43,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Whether the operator has a configuration file. */}}
+{{- define "ami-share-operator.hasConfiguration" -}}
+{{- if or .Values.settings.guardrails .Values.settings.identities }}yes{{ end }}
+{{- end }}
+
 {{- define "ami-share-operator.image" -}}
 {{- $tag := default .Chart.AppVersion .Values.image.tag }}
 {{- .Values.image.repository }}:{{ $tag }}{{ with .Values.image.digest }}@{{ . }}{{ end }}

@@ -9,7 +9,7 @@ use crate::{
             account, accounts, image, now, organization,
             share::{Build, share},
             snapshot,
-            world::World,
+            world::{World, guardrails_of},
         },
     },
 };
@@ -47,7 +47,7 @@ fn a_share_says_nothing_about_an_image_that_it_neither_names_nor_has_given_anyth
 
 #[test]
 fn a_share_says_nothing_about_an_image_of_the_same_id_in_another_region() {
-    let elsewhere = ImageRef { region: "eu-west-1".parse().unwrap(), ..image(1) };
+    let elsewhere = ImageRef { site: Site::own("eu-west-1".parse().unwrap()), ..image(1) };
     assert!(no_claim(share("a").of(&elsewhere).gave([1])));
 }
 
@@ -217,4 +217,38 @@ fn an_object_concerns_the_image_that_it_names_and_those_on_which_it_has_given_so
     let object = share("a").of(&image(2)).gave([1]);
     assert_eq!(images(&object.clone().build()), [image(1), image(2)].into());
     assert_eq!(images(&object.unreadable().build()), [image(1), image(2)].into());
+}
+
+/// What a share says where a rule keeps its namespace out of the Region.
+fn kept_off(build: Build) -> Claim {
+    let guardrails = guardrails_of(r#"[{name: elsewhere, namespaces: ["*"], regions: [eu-west-1]}]"#);
+    Claim::on(&image(1), &build.build(), now(), &Policy { guardrails, ..lenient() }).expect("a claim")
+}
+
+#[test]
+fn a_share_that_is_kept_off_its_image_lists_nobody_and_has_no_say_over_what_others_gave() {
+    let claim = kept_off(share("a").accounts([1, 2]).volumes());
+    assert_eq!((claim.standing, claim.lists, claim.lists_for_volumes), (Standing::Additive, BTreeSet::new(), None));
+    assert_eq!(claim.forbidden.keys().cloned().collect::<BTreeSet<_>>(), accounts([1, 2]));
+    assert_eq!(claim.barred.unwrap().reason, Reason::GuardrailDenied);
+}
+
+#[test]
+fn a_share_that_is_kept_off_has_aws_looked_at_only_to_take_back_what_is_on_its_record() {
+    for build in [share("a"), share("a").accounts([1]), share("a").additive(), share("a").observe().gave([1])] {
+        let claim = kept_off(build);
+        assert!(claim.is_off() && !claim.needs_aws(), "{claim:?}");
+    }
+    for build in [share("a").gave([1]), share("a").additive().accounts([1]).gave([1]), share("a").gave([1]).deleting()] {
+        let claim = kept_off(build);
+        assert!(!claim.is_off() && claim.needs_aws(), "{claim:?}");
+    }
+}
+
+#[test]
+fn a_share_that_is_kept_off_cannot_have_anything_taken_back_by_pretending_to_have_lost_its_record() {
+    for build in [share("a").accounts([1]).volumes().held(), share("a").accounts([1]).held().deleting()] {
+        let claim = kept_off(build);
+        assert!(claim.granted.is_empty() && claim.unrecorded.is_empty() && !claim.needs_aws(), "{claim:?}");
+    }
 }

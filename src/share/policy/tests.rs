@@ -1,7 +1,10 @@
 //! What guard rails forbid, and how they combine.
 
 use super::*;
-use crate::share::testing::{account, organization, unit, world::guardrails_of};
+use crate::share::testing::{
+    account, organization, unit,
+    world::{guardrails_of, identities_of},
+};
 
 const ALL_KINDS: &str = r#"{accountIds: ["*"], organizationArns: ["*"], organizationalUnitArns: ["*"]}"#;
 
@@ -11,8 +14,16 @@ fn policy(guardrails: &str) -> Policy {
 
 /// Why a share of a namespace may not list somebody, for an image in us-east-1.
 fn why(policy: &Policy, namespace: &str, principal: &Principal) -> Option<String> {
-    let region = "us-east-1".parse().unwrap();
-    let refusal = policy.rules(namespace, &region).forbid(principal)?;
+    let site = Site::own("us-east-1".parse().unwrap());
+    let refusal = policy.rules(namespace, &site).forbid(principal)?;
+    assert_eq!(refusal.reason, Reason::GuardrailDenied);
+    Some(refusal.message)
+}
+
+/// Why a share of a namespace may have nothing to do with the images of an identity in a Region.
+fn bar(policy: &Policy, namespace: &str, identity: &str, region: &str) -> Option<String> {
+    let site = Site { identity: identity.parse().unwrap(), region: region.parse().unwrap() };
+    let refusal = policy.rules(namespace, &site).bar()?;
     assert_eq!(refusal.reason, Reason::GuardrailDenied);
     Some(refusal.message)
 }
@@ -74,17 +85,41 @@ fn a_namespace_that_no_rule_names_is_not_restricted_nor_is_an_exception() {
 }
 
 #[test]
-fn a_region_that_a_rule_does_not_list_is_forbidden_for_everybody() {
-    let policy = policy(r#"[{name: home, namespaces: ["*"], regions: [eu-west-1]}]"#);
-    for principal in [account(1), organization(), everyone()] {
-        let message = why(&policy, "a", &principal).unwrap();
-        assert!(
-            message.starts_with("the guard rail home does not let namespace a share images in us-east-1;"),
-            "{message}"
-        );
+fn images_in_a_region_that_a_rule_does_not_list_are_not_the_business_of_its_namespaces() {
+    let policy = policy(r#"[{name: home, namespaces: ["*"], exceptNamespaces: [x], regions: [eu-west-1]}]"#);
+    let message = bar(&policy, "a", "default", "us-east-1").unwrap();
+    assert!(message.starts_with("the guard rail home does not let namespace a share images in us-east-1;"), "{message}");
+    assert_eq!(bar(&policy, "a", "default", "eu-west-1"), None);
+    assert_eq!(bar(&policy, "x", "default", "us-east-1"), None);
+}
+
+#[test]
+fn without_identities_in_the_file_there_is_default_for_all_namespaces_and_no_other() {
+    assert_eq!(bar(&Policy::default(), "a", "default", "us-east-1"), None);
+    assert_eq!(
+        bar(&Policy::default(), "a", "prod", "us-east-1").unwrap(),
+        "the operator's configuration has no identity prod; have whoever runs the operator add it, or create the AmiShare with \
+         another identity"
+    );
+}
+
+#[test]
+fn an_identity_is_for_the_namespaces_that_the_file_gives_it_and_default_is_one_like_any_other() {
+    let identities = identities_of(
+        r#"[{name: default, namespaces: ["team-*"], accountId: "111122223333"},
+            {name: prod, namespaces: [images], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}]"#,
+    );
+    let policy = Policy { identities, ..Policy::default() };
+    for (namespace, identity, may) in
+        [("team-a", "default", true), ("images", "default", false), ("images", "prod", true), ("team-a", "prod", false)]
+    {
+        assert_eq!(bar(&policy, namespace, identity, "us-east-1").is_none(), may, "{namespace} {identity}");
     }
-    let region = "eu-west-1".parse().unwrap();
-    assert_eq!(policy.rules("a", &region).forbid(&account(1)), None);
+    assert_eq!(
+        bar(&policy, "team-a", "prod", "us-east-1").unwrap(),
+        "the identity prod is not for namespace team-a; share the image from a namespace that may use it, or have whoever runs the \
+         operator allow it"
+    );
 }
 
 #[test]

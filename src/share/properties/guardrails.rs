@@ -3,10 +3,12 @@
 
 use proptest::prelude::*;
 
+use crate::api::ami_share::ShareMode;
+
 use super::super::testing::{
     arbitrary::{any_case, any_guardrails, config, easy_case, everybody},
     image,
-    rules::{is_forbidden, listed, must_hold},
+    rules::{is_barred, is_forbidden, listed, must_hold},
 };
 
 proptest! {
@@ -89,6 +91,10 @@ proptest! {
         }
         for (share, claim) in edited.shares.iter_mut().zip(&claims) {
             share.lists = claim.lists.iter().filter(|p| !is_forbidden(claim, &image(1), p, &policy)).cloned().collect();
+            // Whoever may have nothing to do with the image has no say over what others gave either.
+            if share.mode == ShareMode::Authoritative && is_barred(claim, &image(1), &policy) {
+                share.mode = ShareMode::Additive;
+            }
         }
         let mut edited = edited.world();
         ruled.settle();

@@ -17,7 +17,7 @@ fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
 }
 
 fn image(id: &str) -> ImageRef {
-    ImageRef { region: "us-east-1".parse().unwrap(), id: id.parse().unwrap() }
+    ImageRef { site: Site::own("us-east-1".parse().unwrap()), id: id.parse().unwrap() }
 }
 
 const ONE: &str = "ami-00000001";

@@ -53,7 +53,7 @@ impl Cluster {
 
     /// The same objects under a configuration that forbids nothing.
     pub fn lenient(&self) -> Self {
-        let policy = Policy { allow_public: true, guardrails: Vec::new(), ..self.policy.clone() };
+        let policy = Policy { allow_public: true, launch_permission_quota: self.policy.launch_permission_quota, ..Policy::default() };
         Self { policy, ..self.clone() }
     }
 
@@ -88,7 +88,7 @@ impl Cluster {
     /// What objects on other images inherit is on their records before it is let go here.
     pub fn bequeath(&mut self, image: &ImageRef, plan: &Plan) {
         for ((key, other), bequest) in &plan.bequests {
-            let other = ImageRef { region: image.region.clone(), id: other.clone() };
+            let other = image.beside(other.clone());
             let old = self.objects[key].status();
             let new = status::progressing(self.subject(key, &old), &bequest.inherited, &other, self.now);
             self.store(key, new);
@@ -135,6 +135,9 @@ impl Cluster {
         let object = &self.objects[&claim.key];
         let old = object.status();
         let subject = self.subject(&claim.key, &old);
+        if let Some(new) = status::off(subject, claim, self.now) {
+            return self.store(&claim.key, new);
+        }
         let new = match (claim.standing, &object.content) {
             (Standing::Leaving | Standing::LeavingAsItIs, _) => return self.let_go(image, claim),
             (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() == Some(&image.id) => {

@@ -12,7 +12,7 @@ pub mod world;
 use std::collections::BTreeSet;
 
 use amishare::{
-    api::{ImageRef, Principal, SnapshotId},
+    api::{ImageRef, Principal, Site, SnapshotId},
     share::claim::ObjectKey,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -36,7 +36,7 @@ pub fn now() -> Timestamp {
 
 /// The image by a number: 1 has the snapshots 1 and 2, 2 has the snapshot 3.
 pub fn image(number: u64) -> ImageRef {
-    ImageRef { region: REGION.parse().unwrap(), id: format!("ami-{number:08x}").parse().unwrap() }
+    ImageRef { site: Site::own(REGION.parse().unwrap()), id: format!("ami-{number:08x}").parse().unwrap() }
 }
 
 /// A snapshot by its number; 4 belongs to no image any more.

@@ -1,9 +1,11 @@
 //! The semantics in one sentence for each principal: who must hold a permission after a reconcile. Written from design.md
 //! section 4, not from the code, and without its set algebra.
 
+use std::collections::BTreeSet;
+
 use amishare::{
-    api::{ImageRef, Principal},
-    config::{NamespacePattern, Principals},
+    api::{ImageRef, Principal, Region},
+    config::{Identity, NamespacePattern, Namespaces, Principals},
     share::{
         claim::{Claim, Standing},
         observed::{Observed, Permissions, Sight, Target},
@@ -31,7 +33,8 @@ pub fn must_hold(
         !is_forbidden(claim, image, principal, policy) && !claim.standing.leaves() && listed(claim, target, principal)
     };
     let Sight::Shareable(seen) = &before.sight else {
-        return holds && !is_taken_from_the_unshareable(claims, target, principal, before, &lists);
+        let barred = |claim: &Claim| is_barred(claim, image, policy);
+        return holds && !is_taken_from_the_unshareable(claims, target, principal, before, &lists, &barred);
     };
     let is_the_images = match target {
         Target::Image(id) => *id == image.id,
@@ -40,6 +43,8 @@ pub fn must_hold(
     if holds {
         let has_given = |claim: &Claim| on_record(claim, target, principal);
         let takes = |claim: &Claim| match claim.standing {
+            // What one that has lost its record seems to have given is only what it lists.
+            _ if is_barred(claim, image, policy) => claim.standing.takes_back() && !claim.lost && has_given(claim),
             Standing::Authoritative => {
                 let speaks_for_it = match target {
                     Target::Image(_) => true,
@@ -57,20 +62,29 @@ pub fn must_hold(
     is_given && is_the_images && *principal != owner() && aws.could_give(target, principal)
 }
 
+/// Whether the operator's configuration keeps a claim off the image altogether.
+pub fn is_barred(claim: &Claim, image: &ImageRef, policy: &Policy) -> bool {
+    let rules = || policy.guardrails.iter().filter(|rule| names(&rule.namespaces, claim));
+    let other_regions = |regions: &BTreeSet<Region>| regions.iter().all(|region| region != image.region());
+    let may_use = |identity: &Identity| identity.name == image.site.identity && names(&identity.namespaces, claim);
+    rules().any(|rule| rule.regions.as_ref().is_some_and(other_regions)) || !policy.identities.all().iter().any(may_use)
+}
+
+/// Whether an entry of the configuration is about the namespace of a claim.
+fn names(namespaces: &Namespaces, claim: &Claim) -> bool {
+    let namespace = claim.key.namespace.as_str();
+    let names = |pattern: &NamespacePattern| match pattern.to_string().as_str() {
+        "*" => true,
+        text if text.ends_with('*') => namespace.starts_with(text.trim_end_matches('*')),
+        text => namespace == text,
+    };
+    namespaces.these.iter().any(names) && !namespaces.but.iter().any(names)
+}
+
 /// Whether the operator's configuration forbids a claim to list a principal. Written from docs/adr/0016, without the code's rules.
 pub fn is_forbidden(claim: &Claim, image: &ImageRef, principal: &Principal, policy: &Policy) -> bool {
-    let namespace = claim.key.namespace.as_str();
-    let (mut denied, mut spoken) = (false, false);
-    for rule in &policy.guardrails {
-        let names = |pattern: &NamespacePattern| match pattern.to_string().as_str() {
-            "*" => true,
-            text if text.ends_with('*') => namespace.starts_with(text.trim_end_matches('*')),
-            text => namespace == text,
-        };
-        if !rule.namespaces.these.iter().any(names) || rule.namespaces.but.iter().any(names) {
-            continue;
-        }
-        denied |= rule.regions.as_ref().is_some_and(|regions| regions.iter().all(|region| *region != image.region));
+    let (mut denied, mut spoken) = (is_barred(claim, image, policy), false);
+    for rule in policy.guardrails.iter().filter(|rule| names(&rule.namespaces, claim)) {
         if let Some(allowed) = &rule.share_with {
             spoken = true;
             denied |= match principal {
@@ -95,6 +109,7 @@ fn is_taken_from_the_unshareable(
     principal: &Principal,
     before: &Observed,
     lists: &dyn Fn(&Claim) -> bool,
+    barred: &dyn Fn(&Claim) -> bool,
 ) -> bool {
     let Target::Snapshot(id) = target else { return false };
     if !matches!(before.snapshots.get(id), Some(Permissions::Held(_))) {
@@ -104,6 +119,7 @@ fn is_taken_from_the_unshareable(
     let is_listed = claims.iter().any(lists);
     let is_known = before.sight.image().is_some() || before.sight.is_gone();
     let takes = |claim: &Claim| match claim.standing {
+        _ if barred(claim) => claim.standing.takes_back() && !claim.lost,
         Standing::Leaving => true,
         Standing::Authoritative | Standing::Additive => is_known || !is_the_images || claim.lists_for_volumes.is_none(),
         _ => false,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use amishare::{
     api::{
-        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, ImageRef, Interval,
-        ON_DELETE, Principal, Reason,
+        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, IdentityName, ImageRef,
+        Interval, ON_DELETE, Principal, Reason, Site,
         ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, ShareMode, ShareWith},
         conditions::whole_seconds,
         stored::{Content, Share, Stored, Unreadable},
@@ -29,7 +29,8 @@ pub struct Build {
 /// Begins to build a share.
 pub fn share(name: &str) -> Build {
     let spec = AmiShareSpec {
-        region: image(1).region,
+        identity: IdentityName::default(),
+        region: image(1).site.region,
         image: ImageSelector { id: Some(image(1).id) },
         share_with: ShareWith::default(),
         create_volume_permission: CreateVolumePermission::None,
@@ -117,7 +118,7 @@ impl Build {
     }
 
     pub fn of(self, image: &ImageRef) -> Self {
-        self.with(|spec| (spec.region, spec.image.id) = (image.region.clone(), Some(image.id.clone())))
+        self.with(|spec| (spec.region, spec.image.id) = (image.region().clone(), Some(image.id.clone())))
     }
 
     /// Names no image in a way that this version knows.
@@ -198,10 +199,11 @@ impl Build {
         if !self.unreadable {
             return Stored { metadata, content: Content::Share(Box::new(Share { spec, status })) };
         }
-        let named = spec.image.id.map(|id| ImageRef { region: spec.region, id });
+        let site = Site { identity: spec.identity, region: spec.region };
+        let named = spec.image.id.map(|id| ImageRef { site: site.clone(), id });
         let content = Content::Unreadable(Box::new(Unreadable {
             error: "unknown variant `Eager`".into(),
-            region: Some(image(1).region),
+            site: Some(site),
             image: named,
             leaves_as_it_is: spec.deletion_policy == DeletionPolicy::Retain || spec.mode == ShareMode::Observe,
             status_is_whole: true,

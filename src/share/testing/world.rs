@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use amishare::{
     api::{ConditionType, ImageRef, Principal, stored::Stored},
-    config::{API_VERSION, Guardrail, KIND, parse},
+    config::{API_VERSION, Configuration, Guardrail, Identities, KIND, parse},
     share::{
         claim::Claim,
         observed::{Observed, Target},
@@ -148,8 +148,16 @@ impl World {
     }
 }
 
-/// The guard rails of a configuration file: `text` is the YAML of the list, in one line.
+/// The guard rails of a configuration file: `text` is the YAML of the list.
 pub fn guardrails_of(text: &str) -> Vec<Guardrail> {
-    let file = format!("{{apiVersion: {API_VERSION}, kind: {KIND}, guardrails: {text}}}");
-    parse("test", &file).unwrap().guardrails
+    configuration(&format!("guardrails: {text}")).guardrails
+}
+
+/// The identities of a configuration file: `text` is the YAML of the list.
+pub fn identities_of(text: &str) -> Identities {
+    configuration(&format!("identities: {text}")).identities
+}
+
+fn configuration(field: &str) -> Configuration {
+    parse("test", &format!("{{apiVersion: {API_VERSION}, kind: {KIND}, {field}}}")).unwrap()
 }

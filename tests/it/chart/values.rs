@@ -33,6 +33,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("leaderElection.retryPeriod", r#""3s""#),
     ("settings.watchNamespaces", r#"["other"]"#),
     ("settings.guardrails", r#"[{"name": "home", "namespaces": ["*"], "regions": ["us-east-1"]}]"#),
+    ("settings.identities", r#"[{"name": "default", "namespaces": ["images"]}]"#),
+    ("settings.configurationIn", r#""Secret""#),
     ("settings.allowPublicSharing", "false"),
     ("settings.launchPermissionQuota", "2000"),
     ("settings.requestRateFactor", "0.25"),

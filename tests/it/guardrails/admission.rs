@@ -7,7 +7,7 @@ use super::{A, B, Config, ORGANIZATION, UNIT};
 use crate::harness::{
     Setup, World, eventually, kubectl, own_cluster,
     process::{amishare, run_to_end},
-    world::PLAIN,
+    world::{OWNER, PLAIN},
 };
 
 /// The policy of a file, as the command line prints it.
@@ -36,7 +36,8 @@ async fn what_the_guard_rails_forbid_is_refused_at_apply_and_what_was_there_befo
 
     let many: Vec<String> = (0..3000).map(|n| format!("\"9{n:011}\"")).collect();
     let config = Config::with(&format!(
-        "[{{name: ours, namespaces: [{here}], regions: [us-east-1], shareWith: {{accountIds: [\"{A}\", {}]}}}}]",
+        "[{{name: ours, namespaces: [{here}], regions: [us-east-1], shareWith: {{accountIds: [\"{A}\", {}]}}}}]
+identities: [{{name: default, namespaces: [\"*\"], accountId: \"{OWNER}\"}}, {{name: prod, namespaces: [images], accountId: \"{A}\"}}]",
         many.join(", ")
     ));
     let applied = kubectl(&plane, &["apply", "-f", "-"], &printed(&config, &[]).await);
@@ -68,6 +69,14 @@ async fn what_the_guard_rails_forbid_is_refused_at_apply_and_what_was_there_befo
     world.apply_in(&here, &with(&format!("{{accountIds: [\"{A}\", {}]}}", many.join(", ")))).await.unwrap();
     let refused = world.apply_in(&here, &with(&format!("{{accountIds: [\"{B}\"]}}"))).await.unwrap_err();
     assert!(refused.contains("share with accounts"), "an edit: {refused}");
+    let mut specs = ["prod", "test"].map(|name| with(&format!("{{accountIds: [\"{A}\"]}}\n  identity: {name}")));
+    for spec in &mut specs {
+        *spec = spec.replace("name: base", "name: other");
+    }
+    let refused = world.apply_in(&there, &specs[0]).await.unwrap_err();
+    assert!(refused.contains(&format!("the identity prod is not for namespace {there}; share the image from")), "{refused}");
+    let refused = world.apply_in(&there, &specs[1]).await.unwrap_err();
+    assert!(refused.contains("the operator's configuration has no identity test; have whoever"), "{refused}");
     // Another namespace is not restricted, but for public sharing.
     world.apply_in(&there, &with(&format!("{{accountIds: [\"{B}\"]}}"))).await.unwrap();
     let refused = world.apply_in(&there, &with("{public: true}")).await.unwrap_err();
@@ -86,7 +95,7 @@ async fn the_command_checks_a_file_and_lists_its_rules() {
         Config::with("[{name: ours, namespaces: [\"*\"], exceptNamespaces: [partners, x], regions: [us-east-1]}]");
     let flag = config.flag();
     let (code, text, _) = run_to_end(&mut amishare(&["guardrails", &flag])).await;
-    assert_eq!((code, text.as_str()), (Some(0), "ours: namespaces * without partners, x\n"));
+    assert_eq!((code, text.as_str()), (Some(0), "guard rail ours: namespaces * without partners, x\nidentity default: namespaces *, the operator's own credentials\n"));
     config.say("[{name: ours}]");
     let (code, _, errors) = run_to_end(&mut amishare(&["guardrails", &flag])).await;
     assert_eq!(code, Some(1));

@@ -1,7 +1,8 @@
-//! Guard rails: nothing is shared outside them, whoever tries and however, and a change of the configuration file is in force at once.
+//! Guard rails and identities: nothing is shared outside them, whoever tries and however, and a change of the configuration file is in force at once.
 
 mod admission;
 mod attempts;
+mod identities;
 mod reload;
 mod start;
 
@@ -26,8 +27,13 @@ struct Config {
 impl Config {
     /// A file with these guard rails, in YAML in one line.
     fn with(guardrails: &str) -> Self {
+        Self::of(&format!("guardrails: {guardrails}"))
+    }
+
+    /// A file with these fields.
+    fn of(fields: &str) -> Self {
         let config = Self { folder: tempfile::tempdir().unwrap() };
-        config.say(guardrails);
+        config.fields(fields);
         config
     }
 
@@ -37,9 +43,12 @@ impl Config {
 
     /// Changes the guard rails.
     fn say(&self, guardrails: &str) {
-        self.write(&format!(
-            "apiVersion: config.amishare.dev/v1alpha1\nkind: OperatorConfiguration\nguardrails: {guardrails}\n"
-        ));
+        self.fields(&format!("guardrails: {guardrails}"));
+    }
+
+    /// Changes what is in the file.
+    fn fields(&self, fields: &str) {
+        self.write(&format!("apiVersion: config.amishare.dev/v1alpha1\nkind: OperatorConfiguration\n{fields}\n"));
     }
 
     /// Writes the file as a mounted `ConfigMap` is: at once.
@@ -63,10 +72,15 @@ impl Config {
 
     /// The same, whose operator is yet to be started.
     async fn without_operator(&self, flags: &[&'static str]) -> World {
+        self.in_front_of(UNBLOCKED, flags).await
+    }
+
+    /// The same with another AWS.
+    async fn in_front_of(&self, scenario: &'static str, flags: &[&'static str]) -> World {
         // Flags live as long as the process in the harness.
         let file: &'static str = self.flag().leak();
         let flags: &'static [&'static str] = flags.iter().copied().chain([file]).collect::<Vec<_>>().leak();
-        World::without_operator(Setup { scenario: UNBLOCKED, flags, more_namespaces: 1 }).await
+        World::without_operator(Setup { scenario, flags, more_namespaces: 1 }).await
     }
 }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use amishare::{
-    api::{ImageRef, Principal},
+    api::{ImageRef, Principal, Site},
     aws::{Aws, Ec2},
+    config::Identities,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
     share::{
         apply::apply,
@@ -26,6 +27,7 @@ use amishare::{
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use futures::FutureExt;
 use tokio::runtime::Runtime;
 
 use crate::testing::{
@@ -71,7 +73,9 @@ impl Arena {
         });
         // Thousands of cases in a few seconds of real time.
         let aws = Aws::new(&sdk(simulator.http_client()), 1e5, Entropy::from_seed(0), Arc::new(Metrics::new()));
-        let ec2 = aws.ec2(&REGION.parse().unwrap());
+        let site = Site::own(REGION.parse().unwrap());
+        // With the ambient credentials, nobody has to be asked who they are.
+        let ec2 = aws.ec2(&site, &Identities::default().all()[0]).now_or_never().unwrap().unwrap();
         Self { cluster: world.cluster.clone(), simulator, ec2 }
     }
 

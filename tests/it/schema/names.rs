@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use amishare::api::{AccountId, ImageId, Interval, OrganizationArn, OrganizationalUnitArn, Region};
+use amishare::api::{AccountId, IdentityName, ImageId, Interval, OrganizationArn, OrganizationalUnitArn, Region};
 use futures::{StreamExt, stream};
 use proptest::{
     prelude::*,
@@ -148,6 +148,12 @@ async fn the_schema_and_the_parsers_accept_the_same_names() {
         compare::<AccountId>(AccountId::PATTERN, |t| in_spec("us-east-1", one, &json!({"accountIds": [t]}))).await,
         compare::<ImageId>(ImageId::PATTERN, |t| in_spec("us-east-1", t, &json!({}))).await,
         compare::<Region>(Region::PATTERN, |t| in_spec(t, one, &json!({}))).await,
+        compare::<IdentityName>(IdentityName::PATTERN, |t| {
+            let mut spec = in_spec("us-east-1", one, &json!({}));
+            spec["identity"] = json!(t);
+            spec
+        })
+        .await,
         compare::<OrganizationArn>(OrganizationArn::PATTERN, |t| {
             in_spec("us-east-1", one, &json!({"organizationArns": [t]}))
         })

@@ -163,12 +163,27 @@ async fn the_region_cannot_be_changed_and_the_image_can() {
 }
 
 #[tokio::test]
+async fn the_identity_cannot_be_changed_nor_left_out_later() {
+    let world = world().await;
+    let of = |identity: &str| {
+        document("owned", &format!("{{region: us-east-1, {identity}image: {{id: ami-12345678}}, shareWith: {{}}}}"))
+    };
+    world.apply_in(world.namespace(), &of("identity: prod, ")).await.unwrap();
+    for other in ["identity: test, ", "", "identity: null, "] {
+        let refusal = world.apply_in(world.namespace(), &of(other)).await.unwrap_err();
+        let why = "identity cannot be changed: an image lives in one account; create another AmiShare for the other one";
+        assert!(refusal.contains("spec.identity: Invalid value") && refusal.contains(why), "{other}: {refusal}");
+    }
+    assert_eq!(world.shares().get("owned").await.unwrap().spec.identity.as_str(), "prod");
+}
+
+#[tokio::test]
 async fn what_is_absent_or_null_is_shown_with_its_default() {
     let world = world().await;
     let file = document("absent", &spec("{}", ""))
         + &document("nulls", &spec("{accountIds: null, public: null}", ", mode: null, interval: null, suspend: null"));
     world.apply_in(world.namespace(), &file).await.unwrap();
-    let wanted = "  spec:\n    createVolumePermission: None\n    deletionPolicy: Revoke\n    image:\n      id: ami-12345678\n    \
+    let wanted = "  spec:\n    createVolumePermission: None\n    deletionPolicy: Revoke\n    identity: default\n    image:\n      id: ami-12345678\n    \
                   interval: 10m\n    mode: Authoritative\n    region: us-east-1\n    shareWith:\n      accountIds: []\n      \
                   organizationArns: []\n      organizationalUnitArns: []\n      public: false\n    suspend: false\n";
     let shown = world.kubectl(&["get", "ams", "-o", "yaml"]).await;
