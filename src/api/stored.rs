@@ -140,7 +140,8 @@ impl Stored {
     /// Where its image is, where that can be read.
     pub fn site(&self) -> Option<Site> {
         match &self.content {
-            Content::Share(Share { spec: AmiShareSpec { identity, region, .. }, .. }) => {
+            Content::Share(share) => {
+                let AmiShareSpec { identity, region, .. } = &share.spec;
                 Some(Site { identity: identity.clone(), region: region.clone() })
             }
             Content::Unreadable(unreadable) => unreadable.site.clone(),

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::{
     described::{Company, Descriptions, Freshness},
-    failure::{Class, Failure},
     failed::failure,
+    failure::{Class, Failure},
     lanes::Lanes,
     words::{Change, Image, Target},
 };

@@ -79,7 +79,8 @@ impl FromStr for RoleArn {
             account.parse().ok().filter(|_| is_partition && is_role)
         };
         let shown = || text.chars().take(128).collect::<String>();
-        let wrong = || format!("{:?} is not the ARN of a role, such as arn:aws:iam::123456789012:role/amishare", shown());
+        let wrong =
+            || format!("{:?} is not the ARN of a role, such as arn:aws:iam::123456789012:role/amishare", shown());
         Ok(Self { account: account().ok_or_else(wrong)?, text: text.to_owned() })
     }
 }
@@ -182,7 +183,8 @@ impl<'de> Deserialize<'de> for Identity {
         if let (Some(said), Some(role)) = (account_id, &assume_role)
             && said != role.role_arn.account()
         {
-            let message = format!("accountId is {said}, and the role of {name} is in account {}", role.role_arn.account());
+            let message =
+                format!("accountId is {said}, and the role of {name} is in account {}", role.role_arn.account());
             return Err(D::Error::custom(message));
         }
         let account_id = account_id.or_else(|| assume_role.as_ref().map(|role| role.role_arn.account()));
@@ -198,7 +200,10 @@ impl Named for Identity {
     /// Two in one account would take away what the other gives, so that all must be known to be in different ones.
     fn check(&self, others: &[Self]) -> Result<(), String> {
         if let Some(unknown) = others.iter().chain([self]).find(|one| one.account_id.is_none() && !others.is_empty()) {
-            return Err(format!("with several identities each has to say in which account it is; give {} an accountId", unknown.name));
+            return Err(format!(
+                "with several identities each has to say in which account it is; give {} an accountId",
+                unknown.name
+            ));
         }
         match others.iter().find(|other| other.account_id == self.account_id) {
             Some(Self { name, account_id: Some(account), .. }) => {
@@ -263,7 +268,6 @@ impl Identities {
             None => Some(unknown(name.as_str())),
         }
     }
-
 }
 
 /// The sentence that says that a namespace may not use an identity.

@@ -226,7 +226,10 @@ fn without_identities_there_is_default_for_everybody_and_with_some_there_are_tho
 fn an_error_of_an_identity_names_line_column_and_field() {
     let role = "arn:aws:iam::111122223333:role/a";
     for (text, message) in [
-        ("identities: []".to_owned(), "3:13: identities: is an empty list, with which nothing could be reached; leave it out"),
+        (
+            "identities: []".to_owned(),
+            "3:13: identities: is an empty list, with which nothing could be reached; leave it out",
+        ),
         ("identities:\n- {name: a}".to_owned(), "4:3: identities[0]: missing field `namespaces`"),
         (
             "identities:\n- {name: Prod, namespaces: [a]}".to_owned(),
@@ -234,16 +237,21 @@ fn an_error_of_an_identity_names_line_column_and_field() {
              production",
         ),
         (
-            "identities:\n- {name: a, namespaces: [a], assumeRole: {roleArn: \"arn:aws:iam::111122223333:user/a\"}}".to_owned(),
+            "identities:\n- {name: a, namespaces: [a], assumeRole: {roleArn: \"arn:aws:iam::111122223333:user/a\"}}"
+                .to_owned(),
             "4:51: identities[0].assumeRole.roleArn: \"arn:aws:iam::111122223333:user/a\" is not the ARN of a role, such as \
              arn:aws:iam::123456789012:role/amishare",
         ),
         (
-            format!("identities:\n- {{name: a, namespaces: [a], accountId: \"444455556666\", assumeRole: {{roleArn: \"{role}\"}}}}"),
+            format!(
+                "identities:\n- {{name: a, namespaces: [a], accountId: \"444455556666\", assumeRole: {{roleArn: \"{role}\"}}}}"
+            ),
             "4:3: identities[0]: accountId is 444455556666, and the role of a is in account 111122223333",
         ),
         (
-            format!("identities:\n- {{name: a, namespaces: [a]}}\n- {{name: b, namespaces: [a], assumeRole: {{roleArn: \"{role}\"}}}}"),
+            format!(
+                "identities:\n- {{name: a, namespaces: [a]}}\n- {{name: b, namespaces: [a], assumeRole: {{roleArn: \"{role}\"}}}}"
+            ),
             "5:3: identities[1]: with several identities each has to say in which account it is; give a an accountId",
         ),
         (
@@ -261,9 +269,13 @@ fn an_error_of_an_identity_names_line_column_and_field() {
 #[test]
 fn no_error_and_no_debug_text_repeats_an_external_id() {
     let role = |id: &str| {
-        format!("identities:\n- name: a\n  namespaces: [a]\n  assumeRole: {{roleArn: \"arn:aws:iam::111122223333:role/a\", externalId: {id}}}")
+        format!(
+            "identities:\n- name: a\n  namespaces: [a]\n  assumeRole: {{roleArn: \"arn:aws:iam::111122223333:role/a\", externalId: {id}}}"
+        )
     };
-    for id in ["\"geheim geheim\"", "8675309", "-8675309", "86753.09", "true", "\"x\"", "86753098675309867530986753098675309"] {
+    for id in
+        ["\"geheim geheim\"", "8675309", "-8675309", "86753.09", "true", "\"x\"", "86753098675309867530986753098675309"]
+    {
         let message = wrong(&role(id));
         assert!(message.contains("identities[0].assumeRole.externalId: is not an external id"), "{message}");
         assert!(!message.contains("8675") && !message.contains("geheim") && !message.contains("true"), "{message}");

@@ -245,14 +245,7 @@ impl Metrics {
     }
 
     /// AWS was called.
-    pub fn aws_request(
-        &self,
-        service: &'static str,
-        operation: &'static str,
-        site: &Site,
-        code: &str,
-        took: Duration,
-    ) {
+    pub fn aws_request(&self, service: &'static str, operation: &'static str, site: &Site, code: &str, took: Duration) {
         let lane = Lane::of(service, operation, site);
         if matches!(code, "RequestLimitExceeded" | "Throttling" | "ThrottlingException") {
             self.aws_throttled.get_or_create(&lane).inc();

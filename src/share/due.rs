@@ -12,7 +12,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     claim::{Claim, Standing},
-    claimant::Claimant, observed::Sight};
+    claimant::Claimant,
+    observed::Sight,
+};
 use crate::{
     api::{ConditionType, ImageRef, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
@@ -29,7 +31,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &Share> {
     let asks = |claim: &Claim| claim.standing.writes() || claim.standing == Standing::Observing;
     // Whoever has nothing to do with the image does not say either how often it is looked at.
-    let acts = |c: &&Claimant| asks(&c.claim) && c.claim.barred.is_none();
+    let acts = move |c: &&Claimant| asks(&c.claim) && c.claim.barred.is_none();
     claimants.iter().filter(acts).filter_map(|c| c.object.share())
 }
 

@@ -47,7 +47,8 @@ pub fn narrow(change: &Change, failure: &Failure) -> Narrowed {
         | Class::AccessDenied
         | Class::Throttled
         | Class::Unavailable
-        | Class::Overtaken => Narrowed::GiveUp,
+        | Class::Overtaken
+        | Class::NoIdentity => Narrowed::GiveUp,
     }
 }
 

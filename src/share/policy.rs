@@ -81,7 +81,8 @@ impl Rules<'_> {
         if let Some(message) = self.identities.refusal(identity, self.namespace) {
             return Some(denied(message));
         }
-        let rule = self.guardrails.iter().find(|r| r.regions.as_ref().is_some_and(|regions| !regions.contains(region)))?;
+        let rule =
+            self.guardrails.iter().find(|r| r.regions.as_ref().is_some_and(|regions| !regions.contains(region)))?;
         Some(denied(rule.refusal(self.namespace, &words::region(region.as_str()))))
     }
 

@@ -239,7 +239,8 @@ fn a_share_that_is_kept_off_has_aws_looked_at_only_to_take_back_what_is_on_its_r
         let claim = kept_off(build);
         assert!(claim.is_off() && !claim.needs_aws(), "{claim:?}");
     }
-    for build in [share("a").gave([1]), share("a").additive().accounts([1]).gave([1]), share("a").gave([1]).deleting()] {
+    for build in [share("a").gave([1]), share("a").additive().accounts([1]).gave([1]), share("a").gave([1]).deleting()]
+    {
         let claim = kept_off(build);
         assert!(!claim.is_off() && claim.needs_aws(), "{claim:?}");
     }

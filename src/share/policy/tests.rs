@@ -88,7 +88,10 @@ fn a_namespace_that_no_rule_names_is_not_restricted_nor_is_an_exception() {
 fn images_in_a_region_that_a_rule_does_not_list_are_not_the_business_of_its_namespaces() {
     let policy = policy(r#"[{name: home, namespaces: ["*"], exceptNamespaces: [x], regions: [eu-west-1]}]"#);
     let message = bar(&policy, "a", "default", "us-east-1").unwrap();
-    assert!(message.starts_with("the guard rail home does not let namespace a share images in us-east-1;"), "{message}");
+    assert!(
+        message.starts_with("the guard rail home does not let namespace a share images in us-east-1;"),
+        "{message}"
+    );
     assert_eq!(bar(&policy, "a", "default", "eu-west-1"), None);
     assert_eq!(bar(&policy, "x", "default", "us-east-1"), None);
 }

@@ -116,21 +116,21 @@ const DISK: &str = "snap-00000001";
 fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_parts_are() {
     let shares = Shares::default();
     shares.take_in(0, Event::Apply(with_volumes("a", TWO, 1, 1, &[])));
-    let (disk, region) = (DISK.parse::<SnapshotId>().unwrap(), image(ONE).region);
+    let (disk, site) = (DISK.parse::<SnapshotId>().unwrap(), image(ONE).site);
     let elsewhere = |parts: &BTreeMap<_, _>| {
         let elsewhere =
             shares.elsewhere(&image(ONE), [&disk].into_iter(), parts, Timestamp::UNIX_EPOCH, &Policy::default());
         let images: Vec<ImageId> = elsewhere.into_values().flatten().map(|other| other.image).collect();
         (images, shares.images_with(&image(ONE), [&disk].into_iter(), parts))
     };
-    assert_eq!(shares.unseen_in(&region), BTreeSet::from([image(TWO).id]));
+    assert_eq!(shares.unseen_at(&site), BTreeSet::from([image(TWO).id]));
     assert_eq!(elsewhere(&BTreeMap::new()), (vec![], BTreeSet::new()));
     let parts = BTreeMap::from([(image(TWO).id, BTreeSet::from([disk.clone()]))]);
     let other = (vec![image(TWO).id], BTreeSet::from([image(TWO)]));
     assert_eq!(elsewhere(&parts), other);
 
     shares.take_in(0, Event::Apply(with_volumes("a", TWO, 2, 1, &[DISK])));
-    assert_eq!(shares.unseen_in(&region), BTreeSet::new());
+    assert_eq!(shares.unseen_at(&site), BTreeSet::new());
     assert_eq!(elsewhere(&BTreeMap::new()), other);
 }
 

@@ -53,7 +53,11 @@ impl Cluster {
 
     /// The same objects under a configuration that forbids nothing.
     pub fn lenient(&self) -> Self {
-        let policy = Policy { allow_public: true, launch_permission_quota: self.policy.launch_permission_quota, ..Policy::default() };
+        let policy = Policy {
+            allow_public: true,
+            launch_permission_quota: self.policy.launch_permission_quota,
+            ..Policy::default()
+        };
         Self { policy, ..self.clone() }
     }
 

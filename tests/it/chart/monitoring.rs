@@ -6,22 +6,25 @@ use std::{
     time::Duration,
 };
 
-use amishare::runtime::metrics::{Metrics, Outcome};
+use amishare::{
+    api::Site,
+    runtime::metrics::{Metrics, Outcome},
+};
 use serde_json::Value;
 
 use super::render::{NAME, container, everything, rendered, repository, the};
 
 /// What the operator exposes once everything has happened that can be counted: the labels of every metric.
 fn exposed() -> BTreeMap<String, BTreeSet<String>> {
-    let (metrics, region) = (Metrics::new(), "us-east-1".parse().unwrap());
+    let (metrics, site) = (Metrics::new(), Site::own("us-east-1".parse().unwrap()));
     metrics.reconciled("amishare", Outcome::Success, Duration::ZERO);
     metrics.reconcile_failed("amishare", "Panic", true);
     metrics.workers("amishare", 1, 1);
     metrics.concurrency("amishare", 1);
     metrics.in_backoff("amishare", 1);
-    metrics.aws_request("DescribeImages", &region, "RequestLimitExceeded", Duration::ZERO);
-    metrics.lane_wait("DescribeImages", &region, Duration::ZERO);
-    metrics.lane("DescribeImages", &region, 1.0, 1.0, 1);
+    metrics.aws_request("ec2", "DescribeImages", &site, "RequestLimitExceeded", Duration::ZERO);
+    metrics.lane_wait("DescribeImages", &site, Duration::ZERO);
+    metrics.lane("DescribeImages", &site, 1.0, 1.0, 1);
     metrics.kube_request("patch", "amishares", 200);
     metrics.drift_corrected(1);
     metrics.leads(true);

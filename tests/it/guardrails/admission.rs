@@ -74,7 +74,10 @@ identities: [{{name: default, namespaces: [\"*\"], accountId: \"{OWNER}\"}}, {{n
         *spec = spec.replace("name: base", "name: other");
     }
     let refused = world.apply_in(&there, &specs[0]).await.unwrap_err();
-    assert!(refused.contains(&format!("the identity prod is not for namespace {there}; share the image from")), "{refused}");
+    assert!(
+        refused.contains(&format!("the identity prod is not for namespace {there}; share the image from")),
+        "{refused}"
+    );
     let refused = world.apply_in(&there, &specs[1]).await.unwrap_err();
     assert!(refused.contains("the operator's configuration has no identity test; have whoever"), "{refused}");
     // Another namespace is not restricted, but for public sharing.
@@ -95,7 +98,13 @@ async fn the_command_checks_a_file_and_lists_its_rules() {
         Config::with("[{name: ours, namespaces: [\"*\"], exceptNamespaces: [partners, x], regions: [us-east-1]}]");
     let flag = config.flag();
     let (code, text, _) = run_to_end(&mut amishare(&["guardrails", &flag])).await;
-    assert_eq!((code, text.as_str()), (Some(0), "guard rail ours: namespaces * without partners, x\nidentity default: namespaces *, the operator's own credentials\n"));
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            Some(0),
+            "guard rail ours: namespaces * without partners, x\nidentity default: namespaces *, the operator's own credentials\n"
+        )
+    );
     config.say("[{name: ours}]");
     let (code, _, errors) = run_to_end(&mut amishare(&["guardrails", &flag])).await;
     assert_eq!(code, Some(1));

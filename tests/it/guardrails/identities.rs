@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{A, B, Config};
 use crate::harness::{
-    World, eventually,
+    World,
     world::{IMAGE, OWNER},
 };
 
@@ -78,7 +78,10 @@ async fn each_image_is_shared_by_the_identity_of_its_account_which_is_asked_who_
         assert!(owner.is_none_or(|owner| owner == call.account), "{call:?}");
     }
     // Drift is put right there too, and the deletion takes back what was given.
-    world.aws.call(PROD, "us-east-1", "ModifyImageAttribute", &[("ImageId", PRODS), ("LaunchPermission.Add.1.UserId", A)]).unwrap();
+    world
+        .aws
+        .call(PROD, "us-east-1", "ModifyImageAttribute", &[("ImageId", PRODS), ("LaunchPermission.Add.1.UserId", A)])
+        .unwrap();
     world.check_now("prods").await;
     world.wait_launch_permissions(PRODS, &[B]).await;
     world.delete("prods").await;
@@ -140,14 +143,19 @@ async fn a_role_that_cannot_be_assumed_stops_its_own_identity_alone_and_its_exte
 async fn from_a_namespace_that_may_not_use_the_identity_nothing_reaches_its_account() {
     let config = Config::of(&identities("[images]", EXTERNAL_ID));
     let mut world = config.in_front_of(TWO_ACCOUNTS, &[]).await;
-    world.aws.call(PROD, "us-east-1", "ModifyImageAttribute", &[("ImageId", PRODS), ("LaunchPermission.Add.1.UserId", A)]).unwrap();
+    world
+        .aws
+        .call(PROD, "us-east-1", "ModifyImageAttribute", &[("ImageId", PRODS), ("LaunchPermission.Add.1.UserId", A)])
+        .unwrap();
     world.aws.clear_calls();
     world.start_operator().await;
     // To give, to take from whom others gave it, only to look, and to have it taken from those who are listed by pretending that the
     // operator has given it and lost its record.
     world.create("gives", prods_image(&[B])).await;
     world.create("takes", json!({"identity": "prod", "image": {"id": PRODS}, "shareWith": {}})).await;
-    world.create("looks", json!({"identity": "prod", "image": {"id": PRODS}, "shareWith": {}, "mode": "Observe"})).await;
+    world
+        .create("looks", json!({"identity": "prod", "image": {"id": PRODS}, "shareWith": {}, "mode": "Observe"}))
+        .await;
     let pretends = World::manifest("pretends", &format!("  shareWith: {{accountIds: [\"{A}\"]}}\n  identity: prod"))
         .replace(IMAGE, PRODS)
         .replace("{name: pretends}", "{name: pretends, finalizers: [amishare.dev/revoke]}");
@@ -157,7 +165,10 @@ async fn from_a_namespace_that_may_not_use_the_identity_nothing_reaches_its_acco
         let sentence = format!("the identity prod is not for namespace {};", world.namespace());
         assert!(message.contains(&sentence), "{name}: {message}");
         let status = world.status(name).await;
-        assert!(status.image.is_none() && status.shared_with.is_none(), "{name} is told nothing of the image: {status:?}");
+        assert!(
+            status.image.is_none() && status.shared_with.is_none(),
+            "{name} is told nothing of the image: {status:?}"
+        );
     }
     for name in ["pretends", "gives", "takes", "looks"] {
         world.delete(name).await;
@@ -196,9 +207,5 @@ async fn what_was_given_with_an_identity_that_is_gone_stays_on_record_until_it_i
     assert!(message.contains("no identity prod") && message.contains("amishare.dev/on-delete=abandon"), "{message}");
     config.fields(&identities(r#"["*"]"#, EXTERNAL_ID));
     world.wait_gone("prods").await;
-    eventually("it has been taken back", || async {
-        let held = world.launch_permissions(PRODS);
-        if held.is_empty() { Ok(()) } else { Err(held) }
-    })
-    .await;
+    assert!(world.launch_permissions(PRODS).is_empty());
 }

@@ -171,7 +171,8 @@ async fn the_identity_cannot_be_changed_nor_left_out_later() {
     world.apply_in(world.namespace(), &of("identity: prod, ")).await.unwrap();
     for other in ["identity: test, ", "", "identity: null, "] {
         let refusal = world.apply_in(world.namespace(), &of(other)).await.unwrap_err();
-        let why = "identity cannot be changed: an image lives in one account; create another AmiShare for the other one";
+        let why =
+            "identity cannot be changed: an image lives in one account; create another AmiShare for the other one";
         assert!(refusal.contains("spec.identity: Invalid value") && refusal.contains(why), "{other}: {refusal}");
     }
     assert_eq!(world.shares().get("owned").await.unwrap().spec.identity.as_str(), "prod");
