@@ -18,7 +18,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: demo
-demo: build ## Show the main job on a simulated AWS; KUBECONFIG=FILE uses your cluster, otherwise a local API server is started
+demo: programs ## Show the main job on a simulated AWS; KUBECONFIG=FILE uses your cluster, otherwise a local API server is started
 	@tests/demo/demo.sh $(DEMO_KUBECONFIG)
 
 # Most tests wait for something most of the time: more threads than cores halve the wait.
@@ -38,6 +38,11 @@ bench: toolchain ## Measure the operator beside a bare client and its peers; QUI
 .PHONY: build
 build: toolchain ## Build everything
 	@cargo build $(BUILD)
+
+# What the demo needs of it: no tests, no benchmark.
+.PHONY: programs
+programs: toolchain
+	@cargo build --workspace --all-features --bins --locked
 
 .PHONY: lint
 lint: toolchain $(CARGO_DENY) ## Check format, clippy, dependencies and generated files

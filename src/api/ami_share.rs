@@ -196,8 +196,8 @@ pub struct AmiShareSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// When the share ends: at this instant what it lists is revoked, and the condition Expired says so. Moving the date
-    /// into the future makes the share valid again.
+    /// When the share ends: at this instant what it lists is revoked, and the condition Expired says so. From then on it has no
+    /// say over what others give, whatever its mode. Moving the date into the future makes the share valid again.
     // An API server takes as many digits of a second as one likes, and nobody can read more than nine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = r"^[^.]*([.][0-9]{1,9})?([Zz]|[+-][0-9:]+)$"))]

@@ -8,6 +8,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
 use aws_sdk_ec2::config::SharedCredentialsProvider;
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
 use super::{ec2::Ec2, failure::Failure, fence::Fence, lanes::Lanes, proof::Proof};
 use crate::{
@@ -56,8 +57,10 @@ impl Aws {
     /// The SDK does not try calls again by itself: each attempt spends a token of AWS's bucket, so each waits for its turn
     /// ([`Ec2`] tries again). So nothing of the SDK is shared by accounts or Regions in which one could use up what others need.
     pub fn new(sdk: &SdkConfig, rate_factor: f64, entropy: Entropy, metrics: Arc<Metrics>) -> Self {
+        // An assumed role expires, which somebody has to notice; the SDK's own loader has set it.
+        let time = sdk.time_source().unwrap_or_else(|| SharedTimeSource::new(SystemTimeSource::new()));
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
-        let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
+        let sdk = sdk.to_builder().time_source(time).timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
         let permit = WritePermit::always();
         Self { sdk, rate_factor, sites: Mutex::default(), entropy, metrics, permit }
     }

@@ -3,6 +3,7 @@
 //! Pure. The only module that takes the SDK's errors apart; what follows from them is in [`failure`](super::failure).
 
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::http::Response;
 
 use super::failure::Failure;
@@ -32,14 +33,61 @@ where
             let mut root: &dyn std::error::Error = other;
             while let Some(source) = root.source() {
                 root = source;
+                if let Some(refused) = root.downcast_ref::<AssumeRoleError>()
+                    && let Some(code) = refused.code()
+                {
+                    return Failure::answered("AssumeRole", code, refused.message().unwrap_or_default());
+                }
             }
-            let cause: String = root.to_string().chars().take(300).collect();
+            let cause: String = root.to_string();
             let text = DisplayErrorContext(other).to_string();
             if text.to_ascii_lowercase().contains("credential") {
-                let message = format!("no AWS credentials could be loaded: {cause}");
+                let message = format!("no AWS credentials could be loaded: {}", credentials(&cause));
                 return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };
             }
-            Failure::unanswered(operation, format!("AWS could not be reached: {cause}"))
+            Failure::unanswered(operation, format!("AWS could not be reached: {}", cut(&cause)))
         }
+    }
+}
+
+/// Why there are no credentials, in words that stay the same and help. The SDK's name every place in which it has looked, and what is
+/// wrong with a profile only to whoever asks first.
+fn credentials(cause: &str) -> String {
+    let of_profile = ["already taken", "profile `", "ProfileFile provider"].iter().any(|words| cause.contains(words));
+    if of_profile {
+        return "the profile cannot be used; check AWS_PROFILE and the shared configuration files of AWS (the operator's log has what \
+                the SDK says of them)"
+            .into();
+    }
+    if cause.contains("no credentials found in chain") {
+        return "there are none in the environment, in a profile, for the Pod's service account, or from the instance; give the service \
+                account a role (EKS Pod Identity or IRSA), or set AWS_PROFILE"
+            .into();
+    }
+    cut(cause)
+}
+
+/// As much of a text as a condition should repeat.
+fn cut(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_profile_reads_the_same_the_first_time_and_after_that() {
+        let first = "no credentials found in chain. Attempted: Environment: the credential provider was not enabled: environment variable \
+                     not set Profile: the credential provider was not enabled: profile `nosuch` was not defined";
+        let later = "profile file credentials provider initialization error already taken";
+        assert!(credentials(first).contains("check AWS_PROFILE"));
+        assert_eq!(credentials(first), credentials(later));
+    }
+
+    #[test]
+    fn who_has_no_credentials_at_all_is_told_where_to_get_some() {
+        let none = "no credentials found in chain. Attempted: Environment: the credential provider was not enabled";
+        assert!(credentials(none).contains("EKS Pod Identity or IRSA"), "{}", credentials(none));
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, Config};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub struct ElectionArgs {
     /// Have one replica work at a time, and the others stand by. On in a pod, where even an update runs two for a moment;
     /// off elsewhere.
     #[arg(long, env = "AMISHARE_LEADER_ELECT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(value_name = "BOOLEAN")]
+    #[arg(value_name = "BOOLEAN", value_parser = BoolishValueParser::new())]
     pub leader_elect: Option<bool>,
 
     /// The namespace of the lease. The pod's own if there is none.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args, builder::BoolishValueParser};
 
 use crate::{
     config::{admission, reload::Followed},
@@ -24,7 +24,9 @@ pub(super) struct GuardrailsArgs {
     admission_policy: bool,
 
     /// Whether the operator runs with --allow-public-sharing.
-    #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING")]
+    #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOLEAN")]
+    #[arg(value_parser = BoolishValueParser::new())]
     allow_public_sharing: bool,
 }
 

@@ -10,13 +10,13 @@ use std::{
 
 use anyhow::Context;
 use aws_config::SdkConfig;
-use clap::Args;
+use clap::{ArgAction, Args, builder::BoolishValueParser};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::Interval,
+    api::{Interval, names::is_label},
     aws::Aws,
     cli::{election::ElectionArgs, rules::Rules},
     lease::WritePermit,
@@ -37,7 +37,7 @@ use crate::{
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas; all of them if there are none. All AmiShares of an image must be in
     /// watched namespaces: whoever only an unwatched one lists is removed by an authoritative one.
-    #[arg(long = "namespaces", env = "AMISHARE_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    #[arg(long = "namespaces", env = "AMISHARE_NAMESPACES", value_delimiter = ',', value_parser = namespace, value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
     /// The operator's configuration file, in YAML: guard rails that say what AmiShares may do in which namespaces. It is followed: what
@@ -47,7 +47,9 @@ pub struct RunArgs {
 
     /// Allow images to be made public, by AmiShares with shareWith.public, in namespaces for which no guard rail says with whom
     /// images may be shared.
-    #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING")]
+    #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_name = "BOOLEAN")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub allow_public_sharing: bool,
 
     /// With how many accounts, organizations and organizational units AWS lets one image be shared. 1000 unless AWS has
@@ -95,6 +97,15 @@ pub struct RunArgs {
     /// What is logged: error, warn, info, debug or trace, or directives such as info,amishare=debug.
     #[arg(long, env = "AMISHARE_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+/// Reads a namespace, with the blanks that people put after commas. None is none: a list may be empty, or end with a comma.
+fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || is_label(name, false) {
+        return Ok(name.to_owned());
+    }
+    Err("a namespace: lower-case letters, digits and hyphens; several are separated by commas".into())
 }
 
 /// Reads a factor by which request rates differ from the documented ones.

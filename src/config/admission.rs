@@ -174,6 +174,9 @@ mod tests {
     use super::*;
     use crate::config::{API_VERSION, KIND, parse};
 
+    /// What is asked of the identity where the file has none.
+    const ONLY_DEFAULT: &str = "(variables.identity == 'default')";
+
     fn expressions(guardrails: &str, allow_public: bool) -> Vec<String> {
         let file = format!("{{apiVersion: {API_VERSION}, kind: {KIND}, guardrails: {guardrails}}}");
         let [policy, _] = policy(&parse("test", &file).unwrap(), allow_public);
@@ -188,7 +191,8 @@ mod tests {
             expressions(rule, true),
             [
                 "!(((request.namespace.startsWith('team-') || request.namespace == 'x') && !(request.namespace == 'team-x'))) || \
-              (object.spec.region in variables.regions0)"
+              (object.spec.region in variables.regions0)",
+                ONLY_DEFAULT
             ]
         );
     }
@@ -197,14 +201,14 @@ mod tests {
     fn without_rules_only_public_sharing_is_refused_unless_the_operator_allows_it() {
         assert_eq!(
             expressions("[]", false),
-            ["!(has(object.spec.shareWith.public) && object.spec.shareWith.public) || (false)"]
+            [ONLY_DEFAULT, "!(has(object.spec.shareWith.public) && object.spec.shareWith.public) || (false)"]
         );
-        assert_eq!(expressions("[]", true), ["true"]);
+        assert_eq!(expressions("[]", true), [ONLY_DEFAULT]);
     }
 
     #[test]
     fn a_star_asks_for_nothing() {
         let all = r#"{accountIds: ["*"], organizationArns: ["*"], organizationalUnitArns: ["*"], public: true}"#;
-        assert_eq!(expressions(&format!(r#"[{{name: a, namespaces: ["*"], shareWith: {all}}}]"#), true), ["true"]);
+        assert_eq!(expressions(&format!(r#"[{{name: a, namespaces: ["*"], shareWith: {all}}}]"#), true), [ONLY_DEFAULT]);
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    list::{Named, distinct, named, some, some_distinct},
+    list::{Named, distinct, some, some_distinct, some_named},
     namespaces::{NamespacePattern, Namespaces},
 };
 use crate::api::{AccountId, IdentityName, names::as_text};
@@ -241,11 +241,7 @@ impl Default for Identities {
 
 impl<'de> Deserialize<'de> for Identities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = named(deserializer)?;
-        if all.is_empty() {
-            return Err(D::Error::custom("is an empty list, with which nothing could be reached; leave it out"));
-        }
-        Ok(Self(all))
+        some_named(deserializer, "is an empty list, with which nothing could be reached; leave it out").map(Self)
     }
 }
 

@@ -111,10 +111,21 @@ pub(super) trait Named {
 pub(super) fn named<'de, T: Named + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(NamedList(PhantomData))
+    deserializer.deserialize_seq(NamedList { if_empty: None, of: PhantomData })
 }
 
-struct NamedList<T>(PhantomData<T>);
+/// The same, of a list of which `if_empty` says what is wrong when it is empty.
+pub(super) fn some_named<'de, T: Named + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    if_empty: &'static str,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(NamedList { if_empty: Some(if_empty), of: PhantomData })
+}
+
+struct NamedList<T> {
+    if_empty: Option<&'static str>,
+    of: PhantomData<T>,
+}
 
 impl<'de, T: Named + Deserialize<'de>> Visitor<'de> for NamedList<T> {
     type Value = Vec<T>;
@@ -126,7 +137,10 @@ impl<'de, T: Named + Deserialize<'de>> Visitor<'de> for NamedList<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut known = Vec::new();
         while list.next_element_seed(Thing(&mut known))?.is_some() {}
-        Ok(known)
+        match self.if_empty.filter(|_| known.is_empty()) {
+            Some(wrong) => Err(A::Error::custom(wrong)),
+            None => Ok(known),
+        }
     }
 }
 

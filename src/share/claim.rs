@@ -240,6 +240,8 @@ impl Claim {
         };
         // Whoever suspends a share wants it left as it is, its end included.
         let expired = names_it && !deleting && !*suspend && expires_at.as_ref().is_some_and(|end| end.0 <= now);
+        // What a share that is over gave is taken back. It does not go on deciding over what others give.
+        let standing = if expired && standing == Standing::Authoritative { Standing::Additive } else { standing };
         let lists = if !names_it || standing.leaves() || expired { BTreeSet::new() } else { share_with.principals() };
         let lists_for_volumes =
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));

@@ -225,7 +225,7 @@ fn status_of(error: &watcher::Error) -> Option<&Status> {
 fn explain(error: &watcher::Error) -> String {
     match status_of(error).map(|status| status.code) {
         Some(404) => {
-            "the CustomResourceDefinition amishares.amishare.dev; install it with kubectl apply --server-side -f crds/"
+            "the CustomResourceDefinition amishares.amishare.dev; install it with kubectl apply --server-side -k crds"
                 .into()
         }
         Some(401 | 403) => "permission to list and watch amishares.amishare.dev; bind the operator's role".into(),

@@ -78,7 +78,7 @@ impl Engine {
         let result = match (&caller, &obstacle) {
             (Err(refusal), _) => Err(refusal.clone()),
             (Ok(_), Some(Obstacle::EmptyBucket)) => Err(errors::request_limit_exceeded()),
-            (Ok((caller, region)), _) => match fault.and_then(|fault| refusal_of(fault, &request, caller)) {
+            (Ok((caller, region)), _) => match fault.and_then(|fault| self.refusal_of(fault, &request, caller, region)) {
                 Some(refusal) => Err(refusal),
                 None if fault == Some(&FaultKind::ResetBefore) => Ok(String::new()),
                 None => self.execute(request.service, caller, region, &request.action, &request.params, &request_id),
@@ -133,6 +133,19 @@ impl Engine {
         fault.map(Obstacle::Fault)
     }
 
+    /// The refusal with which a fault answers, if it is one.
+    fn refusal_of(&self, fault: &FaultKind, request: &Request, caller: &Caller, region: &str) -> Option<ApiError> {
+        let Request { action, params, .. } = request;
+        if *fault == FaultKind::AccessDenied && AFTER_OWNERSHIP.contains(&action.as_str()) {
+            let id = params.get("SnapshotId").unwrap_or_default();
+            let owner = self.world.snapshot(region, id).map(|snapshot| snapshot.owner.as_str());
+            if owner != Some(caller.account.as_str()) {
+                return Some(errors::snapshot_not_found(id));
+            }
+        }
+        refusal_of(fault, request, caller)
+    }
+
     /// Executes a call of an actor that is not on the wire: no fault, no note.
     pub(super) fn act(
         &mut self,
@@ -184,6 +197,9 @@ impl Engine {
         }
     }
 }
+
+/// What IAM's refusal comes after: for snapshots, EC2 looks at what is there and whose it is first \[C, aws.md section 1.0\].
+const AFTER_OWNERSHIP: [&str; 3] = ["DescribeSnapshotAttribute", "ModifySnapshotAttribute", "ResetSnapshotAttribute"];
 
 /// The error that the fault answers with in place of the action; none for faults that are about the connection.
 fn refusal_of(fault: &FaultKind, request: &Request, caller: &Caller) -> Option<ApiError> {

@@ -47,7 +47,7 @@ until_true() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-assets=$("$bin/envtest" build)
+assets=$("$bin/envtest" build --only-servers)
 venv=$(tests/python/venv.sh)
 kubectl() { "$assets/kubectl" ${namespace:+--namespace "$namespace"} "$@"; }
 aws() { "$venv/bin/aws" "$@"; }
@@ -107,8 +107,9 @@ kubectl get amishare audit -o 'jsonpath={.status.pendingChanges[*]}{"\n"}'
 step "Drift: somebody shares the image with account $rogue, past Git"
 show aws ec2 modify-image-attribute --image-id "$image" --launch-permission "Add=[{UserId=$rogue}]"
 show_permissions
+permissions | grep -q "$rogue" || fail "the rogue account was gone before it was shown"
 corrected() { ! permissions | grep -q "$rogue"; }
-echo "The share would be checked within 10 s by itself (spec.interval). Or now, when asked:"
+echo "The share is checked every 10 minutes by itself (spec.interval). Or now, when asked:"
 show kubectl annotate --overwrite amishare base "reconcile.amishare.dev/requestedAt=$(date --iso-8601=seconds)"
 until_true 30 "the removal of the rogue account" corrected
 told() { kubectl get events --field-selector reason=DriftCorrected -o 'jsonpath={.items[*].message}' | grep -q "$rogue"; }

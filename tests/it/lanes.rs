@@ -129,10 +129,25 @@ impl Virtual {
         names.iter().filter_map(object).filter(|object| is_ready(object)).count()
     }
 
+    /// How often each action was called in the first Region.
+    fn counted(&self) -> BTreeMap<String, usize> {
+        let mut counted = BTreeMap::new();
+        for call in self.aws.calls().into_iter().filter(|call| call.region == REGION) {
+            *counted.entry(call.action).or_default() += 1;
+        }
+        counted
+    }
+
     /// How many calls of an action in a Region there were.
     fn calls(&self, region: &str, action: &str) -> usize {
         self.aws.calls().iter().filter(|call| call.region == region && call.action == action).count()
     }
+}
+
+/// So many calls of each action that a share needs.
+fn counts(descriptions: usize, looks: usize, changes: usize) -> BTreeMap<String, usize> {
+    let all = [("DescribeImages", descriptions), ("DescribeImageAttribute", looks), ("ModifyImageAttribute", changes)];
+    all.into_iter().filter(|(_, count)| *count > 0).map(|(action, count)| (action.to_owned(), count)).collect()
 }
 
 /// Runs a test in simulated time.
@@ -157,6 +172,51 @@ fn three_hundred_images_are_shared_as_fast_as_aws_allows_and_aws_never_refuses()
         assert_eq!(world.calls(REGION, "DescribeImageAttribute"), 300);
         assert_eq!(world.calls(REGION, "ModifyImageAttribute"), 300);
     });
+}
+
+/// Measured exactly, because nothing of it is left to chance: so many calls for each image and one for two hundred, whatever the number
+/// of accounts.
+#[test]
+fn twenty_images_cost_the_same_calls_to_converge_to_check_and_to_repair_whatever_the_number_of_accounts() {
+    for accounts in [1, 20] {
+        simulated(async move {
+            let world = Virtual::start(20);
+            let listed: Vec<String> = (0..accounts).map(|n| format!("1000{n:08}")).collect();
+            for number in 0..20 {
+                let spec = json!({"shareWith": {"accountIds": listed}, "interval": "10m"});
+                world.share_with(REGION, number, &spec);
+            }
+            world.until("all are ready", || world.ready() == 20).await;
+            assert_eq!(world.counted(), counts(1, 20, 20), "to converge");
+
+            tokio::time::sleep(Duration::from_mins(10)).await;
+            world.aws.clear_calls();
+            world.memory.take_served();
+            tokio::time::sleep(Duration::from_mins(10)).await;
+            assert_eq!(world.counted(), counts(1, 20, 0), "to check once by the interval");
+            let writes = world.memory.take_served().into_iter().filter(|served| served.asked.verb.writes()).count();
+            assert_eq!(writes, 0, "nothing is written to Kubernetes");
+
+            for number in [3, 7, 11] {
+                let image = image(REGION, number);
+                let stranger = [("ImageId", image.as_str()), ("LaunchPermission.Add.1.UserId", A)];
+                world.aws.call(OWNER, REGION, "ModifyImageAttribute", &stranger).unwrap();
+            }
+            world.aws.clear_calls();
+            let name = |number: usize| format!("{REGION}-{number}");
+            for number in 0..20 {
+                let asked = json!({"metadata": {"annotations": {"reconcile.amishare.dev/requestedAt": "now"}}});
+                world.memory.patch(NAMESPACE, &name(number), &asked);
+            }
+            let heard = |number: usize| {
+                let object = world.memory.look(|stored| stored.object(NAMESPACE, &name(number)));
+                object.is_some_and(|object| object["status"]["lastHandledReconcileAt"] == "now")
+            };
+            world.until("every request is heard", || (0..20).all(heard)).await;
+            assert_eq!(world.counted(), counts(1, 20, 3), "to repair three of twenty that are looked at on request");
+            assert!((0..20).all(|number| world.holders(REGION, number) == listed.iter().cloned().collect()));
+        });
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod claims;
 mod clients;
 mod crash;
 mod deletion;
+mod demo;
 mod drift;
 mod generated;
 mod gitops;

@@ -138,6 +138,34 @@ async fn moto_has_what_boto3_changed_put_right() {
     moto.world.wait_event("base", "DriftCorrected", "888877776666").await;
 }
 
+#[tokio::test]
+async fn moto_keeps_the_union_of_two_shares_and_an_additive_one_takes_back_only_what_it_gave() {
+    let moto = Moto::start("union", &[]).await;
+    seed(&["add", &moto.image, "888877776666"]).await;
+    moto.apply("one", "  shareWith: {accountIds: [\"111122223333\"]}\n  mode: Additive").await;
+    moto.apply("two", "  shareWith: {accountIds: [\"444455556666\"]}\n  mode: Additive").await;
+    moto.world.wait_ready("one", "True", "Synced").await;
+    moto.world.wait_ready("two", "True", "Synced").await;
+    moto.wait_shared_with(&["111122223333", "444455556666", "888877776666"]).await;
+    moto.world.kubectl(&["delete", "amishare", "one", "--wait=false"]).await;
+    moto.world.wait_gone("one").await;
+    moto.wait_shared_with(&["444455556666", "888877776666"]).await;
+    moto.apply("two", "  shareWith: {accountIds: [\"444455556666\"]}\n  mode: Additive\n  expiresAt: \"2020-01-01T00:00:00Z\"").await;
+    moto.world.wait_ready("two", "False", "Expired").await;
+    moto.wait_shared_with(&["888877776666"]).await;
+}
+
+#[tokio::test]
+async fn moto_is_only_looked_at_in_mode_observe() {
+    let moto = Moto::start("observed", &[]).await;
+    seed(&["add", &moto.image, "888877776666"]).await;
+    moto.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}\n  mode: Observe").await;
+    moto.world.wait_ready("base", "False", "ChangesPending").await;
+    let pending = moto.world.status("base").await.pending_changes.join("; ");
+    assert!(pending.contains("111122223333") && pending.contains("888877776666"), "{pending}");
+    moto.wait_shared_with(&["888877776666"]).await;
+}
+
 /// moto has no block public access: it answers with a web page and status 500, and the operator goes on without the answer.
 #[tokio::test]
 async fn moto_makes_an_image_public_only_where_the_operator_allows_it() {

@@ -151,6 +151,24 @@ async fn whom_another_share_lists_keeps_access_when_one_expires() {
 }
 
 #[tokio::test]
+async fn a_share_that_is_over_takes_back_what_it_lists_and_has_no_say_over_what_others_give() {
+    let world = World::start(Setup::default()).await;
+    world.create("base", json!({"shareWith": {"accountIds": [A, B]}})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.change("base", json!({"expiresAt": in_seconds(-1)})).await;
+    world.wait_ready("base", "False", "Expired").await;
+    world.wait_shared_with(&[]).await;
+    world.stranger_gives(&[STRANGER]);
+    world.check_now("base").await;
+    world.wait_ready("base", "False", "Expired").await;
+    world.wait_shared_with(&[STRANGER]).await;
+    // Valid again, it decides again.
+    world.change("base", json!({"expiresAt": null})).await;
+    world.wait_ready("base", "True", "Synced").await;
+    world.wait_shared_with(&[A, B]).await;
+}
+
+#[tokio::test]
 async fn an_additive_share_that_expires_takes_back_only_what_it_gave() {
     let world = World::start(Setup::default()).await;
     world.stranger_gives(&[STRANGER]);

@@ -1,6 +1,6 @@
 //! Faults: which calls they befall, and what the caller and the record see of them.
 
-use super::harness::{Answer, Aws, FRIEND, IMAGE, OWNER, scenario};
+use super::harness::{Answer, Aws, FRIEND, IMAGE, OWNER, SNAPSHOT, scenario};
 use crate::simulator::{Fault, FaultKind};
 
 const ADD: &[(&str, &str)] = &[("ImageId", IMAGE), ("LaunchPermission.Add.1.UserId", FRIEND)];
@@ -33,12 +33,23 @@ fn access_denied_is_403_in_the_words_of_each_service() {
     assert_eq!((answer.status, answer.code().as_deref()), (403, Some("AccessDenied")));
 }
 
+/// What is there and whose it is is looked at before IAM, for snapshots: aws.md section 1.0.
+#[test]
+fn who_does_not_own_a_snapshot_is_told_that_it_does_not_exist_whatever_iam_says() {
+    let aws = Aws::new();
+    aws.0.add_fault(Fault::new(FaultKind::AccessDenied));
+    let params = [("SnapshotId", SNAPSHOT), ("Attribute", "createVolumePermission")];
+    let ask = |account| aws.ec2(account, "DescribeSnapshotAttribute", &params).refusal();
+    assert_eq!(ask(FRIEND), (400, "InvalidSnapshot.NotFound".into()));
+    assert_eq!(ask(OWNER), (403, "UnauthorizedOperation".into()));
+}
+
 #[test]
 fn server_errors_come_with_a_code_or_as_a_web_page_without_one() {
     let aws = Aws::new();
     aws.0.add_fault(Fault::new(FaultKind::ServerError { status: 500, html: false }).times(1));
     aws.0.add_fault(Fault::new(FaultKind::ServerError { status: 502, html: true }).times(1));
-    assert_eq!(share(&aws).code().as_deref(), Some("InternalError"));
+    assert_eq!(share(&aws).refusal(), (500, "InternalError".into()));
     let page = share(&aws);
     assert_eq!((page.status, page.code()), (502, None));
     assert!(page.body.starts_with("<html>"));

@@ -149,6 +149,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// The status and the code of a refusal.
+    pub(super) fn refusal(&self) -> (u16, String) {
+        (self.status, self.code().unwrap_or_default())
+    }
+
     #[track_caller]
     pub(super) fn is_error(&self, status: u16, code: &str, message: &str) {
         let found = (self.status, self.one("Code"), self.one("Message"));

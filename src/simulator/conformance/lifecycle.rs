@@ -37,7 +37,7 @@ fn a_name_is_unique_until_its_image_is_deregistered() {
 #[test]
 fn a_name_has_3_to_128_characters_of_a_fixed_set() {
     for name in ["ab", "a*b", &"a".repeat(129)] {
-        assert_eq!(register(&Aws::new(), name).code().as_deref(), Some("InvalidAMIName.Malformed"), "{name}");
+        assert_eq!(register(&Aws::new(), name).refusal(), (400, "InvalidAMIName.Malformed".into()), "{name}");
     }
 }
 
@@ -89,7 +89,7 @@ fn disabling_removes_all_permissions_and_enabling_does_not_bring_them_back() {
     assert!(aws.0.launch_permissions(REGION, IMAGE).is_empty());
     assert!(aws.images(FRIEND, &[("IncludeDisabled", "true")]).is_empty());
     let again = aws.ec2(OWNER, "DisableImage", &[("ImageId", IMAGE)]);
-    assert_eq!(again.code().as_deref(), Some("IncorrectState"));
+    assert_eq!(again.refusal(), (400, "IncorrectState".into()));
     aws.ok(OWNER, "EnableImage", &[("ImageId", IMAGE)]);
     assert!(aws.launch_permissions(IMAGE).is_empty());
     assert!(aws.images(OWNER, &[]).contains(&IMAGE.to_owned()));
@@ -113,13 +113,13 @@ fn a_deprecation_is_rounded_to_the_minute_and_can_be_undone() {
 #[test]
 fn a_protected_image_is_not_deregistered_and_with_cooldown_for_a_day_longer() {
     let aws = Aws::new();
-    let deregister = || aws.ec2(OWNER, "DeregisterImage", &[("ImageId", IMAGE)]).code();
+    let deregister = || aws.ec2(OWNER, "DeregisterImage", &[("ImageId", IMAGE)]);
     aws.ok(OWNER, "EnableImageDeregistrationProtection", &[("ImageId", IMAGE), ("WithCooldown", "true")]);
-    assert_eq!(deregister().as_deref(), Some("OperationNotPermitted"));
+    assert_eq!(deregister().refusal(), (400, "OperationNotPermitted".into()));
     aws.ok(OWNER, "DisableImageDeregistrationProtection", &[("ImageId", IMAGE)]);
-    assert_eq!(deregister().as_deref(), Some("OperationNotPermitted"));
+    assert_eq!(deregister().refusal(), (400, "OperationNotPermitted".into()));
     aws.0.with_world(|world| world.clock.advance(SignedDuration::from_hours(24)));
-    assert_eq!(deregister(), None);
+    assert_eq!(deregister().status, 200);
 }
 
 #[test]
@@ -128,5 +128,5 @@ fn an_image_is_not_registered_of_a_snapshot_that_is_not_complete() {
     aws.0.with_world(|world| {
         world.snapshot_mut(REGION, SNAPSHOT).unwrap().state = crate::simulator::SnapshotState::Pending;
     });
-    assert_eq!(register(&aws, "mine").code().as_deref(), Some("IncorrectState"));
+    assert_eq!(register(&aws, "mine").refusal(), (400, "IncorrectState".into()));
 }

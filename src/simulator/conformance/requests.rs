@@ -68,10 +68,10 @@ fn requests_without_usable_credentials_are_refused() {
 #[test]
 fn regions_that_are_not_opted_in_to_and_that_do_not_exist_are_refused() {
     let aws = Aws::new();
-    let code = |region| aws.send(OWNER, region, "2016-11-15", "DescribeImages", &[]).code();
-    assert_eq!(code("af-south-1").as_deref(), Some("OptInRequired"));
-    assert_eq!(code("mars-east-1").as_deref(), Some("InvalidRegion"));
-    assert_eq!(code("eu-west-1"), None);
+    let answer = |region| aws.send(OWNER, region, "2016-11-15", "DescribeImages", &[]);
+    assert_eq!(answer("af-south-1").refusal(), (401, "OptInRequired".into()));
+    assert_eq!(answer("mars-east-1").code().as_deref(), Some("InvalidRegion"));
+    assert_eq!(answer("eu-west-1").status, 200);
 }
 
 #[test]

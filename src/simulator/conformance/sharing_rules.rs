@@ -109,7 +109,7 @@ fn an_image_is_shared_with_at_most_a_thousand_entities() {
     params.push(("ImageId", IMAGE));
     aws.ok(OWNER, MODIFY, &params);
     let more = [("ImageId", IMAGE), ("LaunchPermission.Add.1.OrganizationArn", ORGANIZATION)];
-    assert_eq!(aws.ec2(OWNER, MODIFY, &more).code().as_deref(), Some("ResourceLimitExceeded"));
+    assert_eq!(aws.ec2(OWNER, MODIFY, &more).refusal(), (400, "ResourceLimitExceeded".into()));
     let swap = [more[0], more[1], ("LaunchPermission.Remove.1.UserId", "000000000001")];
     aws.ok(OWNER, MODIFY, &swap);
     assert_eq!(aws.0.launch_permissions(REGION, IMAGE).len(), 1000);

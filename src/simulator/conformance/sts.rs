@@ -45,7 +45,7 @@ fn a_session_expires() {
     let token = assumed.one("SessionToken").unwrap();
     aws.0.with_world(|world| world.clock.advance(SignedDuration::from_hours(1)));
     let late = as_session(&aws, &assumed, "GetCallerIdentity", &[], &token);
-    assert_eq!(late.code().as_deref(), Some("RequestExpired"));
+    assert_eq!(late.refusal(), (400, "RequestExpired".into()));
 }
 
 #[test]

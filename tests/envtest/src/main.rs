@@ -20,7 +20,11 @@ use signal_hook::iterator::Signals;
 #[command(version)]
 enum Cli {
     /// Builds the binaries and helm, unless the cache or `KUBEBUILDER_ASSETS` has them, and prints the directory of the servers.
-    Build,
+    Build {
+        /// Leaves helm out.
+        #[arg(long)]
+        only_servers: bool,
+    },
     /// Runs a control plane until SIGINT, SIGTERM or SIGHUP. Prints `export KUBECONFIG=…` once it is ready.
     ///
     /// The processes end with this one even if it is killed with SIGKILL.
@@ -48,7 +52,7 @@ enum Event {
 
 fn main() -> ExitCode {
     let result = match Cli::parse() {
-        Cli::Build => build(),
+        Cli::Build { only_servers } => build(only_servers),
         Cli::Start(options) => start(options),
     };
     match result {
@@ -60,9 +64,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn build() -> Result<()> {
+fn build(only_servers: bool) -> Result<()> {
     let assets = assets()?;
-    helm()?;
+    if !only_servers {
+        helm()?;
+    }
     writeln!(io::stdout(), "{}", assets.dir().display()).context("could not print the directory")
 }
 

@@ -129,7 +129,7 @@ async fn without_its_definitions_it_says_what_it_waits_for_and_begins_when_they_
     let plane = Plane::start().await;
     let operator = plane.operator(&[]).await;
     let install = "all namespaces: waiting for the CustomResourceDefinition amishares.amishare.dev; install it with kubectl \
-                   apply --server-side -f crds/";
+                   apply --server-side -k crds";
     operator.readyz(503, install).await;
     assert_eq!(operator.get("/healthz").await.0, 200, "nothing is wrong with the process itself");
     plane.install();

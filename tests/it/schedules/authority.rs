@@ -109,6 +109,7 @@ fn may_remove(arena: &Arena, change: &Change) -> Result<(), Violation> {
         let takes = |claim: &&Claim| {
             let authoritative = claim.acts()
                 && claim.authoritative()
+                && !claim.is_over(claim.from.max(from))
                 && match target {
                     Target::Image(image) => claim.image == image,
                     Target::Snapshot(_) => claim.wants_volumes() && target.images().contains(&claim.image),

@@ -89,7 +89,7 @@ fn check_target(arena: &Arena, claims: &[&Claim], target: Target) -> Result<(), 
     }
     let is_authoritative = |claim: &&&Claim| {
         let speaks = matches!(target, Target::Image(_)) || claim.wants_volumes();
-        claim.acts() && claim.authoritative() && usable(claim) && speaks
+        claim.acts() && claim.authoritative() && !claim.is_over(arena.now()) && usable(claim) && speaks
     };
     // What is given on the snapshot of an image that cannot be seen may be protected by what is on record there.
     if all_usable && on.iter().copied().any(|claim| is_authoritative(&claim)) {
