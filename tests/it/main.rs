@@ -16,6 +16,7 @@ mod drift;
 mod generated;
 mod gitops;
 mod harness;
+mod iam;
 mod kustomize;
 mod lanes;
 mod leader;
