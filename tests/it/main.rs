@@ -12,6 +12,7 @@ mod claims;
 mod clients;
 mod crash;
 mod deletion;
+mod docs;
 mod drift;
 mod generated;
 mod gitops;
