@@ -45,7 +45,7 @@ impl Action {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, path::Path};
 
     use super::*;
 
@@ -66,6 +66,30 @@ mod tests {
             method.push(letter.to_ascii_lowercase());
         }
         method
+    }
+
+    /// The files below `src/` with this text in them.
+    fn files_with(text: &str) -> BTreeSet<String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut found, mut folders) = (BTreeSet::new(), vec![source.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read_to_string(&path).is_ok_and(|content| content.contains(text)) {
+                    found.insert(path.strip_prefix(&source).unwrap().display().to_string());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_other_file_makes_calls() {
+        // This file has the word in two parts.
+        let clients = files_with(concat!("aws_", "sdk_"));
+        assert_eq!(clients, ["aws/clients.rs", "aws/ec2.rs"].map(ToOwned::to_owned).into());
     }
 
     #[test]

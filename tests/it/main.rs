@@ -16,6 +16,7 @@ mod docs;
 mod drift;
 mod generated;
 mod gitops;
+mod guardrails;
 mod harness;
 mod iam;
 mod kustomize;

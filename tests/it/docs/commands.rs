@@ -1,22 +1,26 @@
 //! The commands of the documents, as they are written there, on a real API server. What needs Pods, AWS's own APIs or a registry is left out.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use envtest::ControlPlane;
 
 use super::{block, prose_and_blocks};
 use crate::{
     chart::render::{repository, said},
-    harness::{Setup, World, cluster, plane::Plane, world::IMAGE},
+    harness::{Setup, World, cluster, plane::Plane, process::AMISHARE, world::IMAGE},
 };
 
-/// Runs a script in a folder, with kubectl and helm and nothing else of ours; gives what it prints.
-fn bash(plane: &ControlPlane, folder: &std::path::Path, script: &str) -> String {
+/// Runs a script in a folder, with kubectl, helm and amishare; gives what it prints.
+fn bash(plane: &ControlPlane, folder: &Path, script: &str) -> String {
     let assets = envtest::assets().unwrap();
     let helm = envtest::helm().unwrap();
-    let programs = [assets.dir(), helm.parent().unwrap()].map(|folder| folder.display().to_string()).join(":");
+    let programs = [assets.dir(), helm.parent().unwrap(), Path::new(AMISHARE).parent().unwrap()];
+    let programs = programs.map(|folder| folder.display().to_string()).join(":");
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-    let home = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("helm");
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]).stdin(Stdio::null()).current_dir(folder);
     command.env_clear().env("PATH", path).env("KUBECONFIG", plane.kubeconfig()).env("HOME", &home);
@@ -56,6 +60,16 @@ async fn the_commands_that_install_upgrade_and_uninstall_work_in_their_order() {
     let may = |account: &str| run(&format!("kubectl {may} system:serviceaccount:{account} || true"));
     assert_eq!(may("flux-system:kustomize-controller").trim(), "no", "docs/security.md: the status is the operator's");
     assert_eq!(may("ami-share-operator:ami-share-operator").trim(), "yes");
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("values.yaml"), block(security, "# values")).unwrap();
+    // The API server here knows nothing of the Prometheus Operator.
+    let values = format!("--values {}/values.yaml --set prometheusRule.enabled=false", folder.path().display());
+    let release =
+        "ami-share-operator charts/ami-share-operator --namespace ami-share-operator --reset-then-reuse-values";
+    run(&format!("helm upgrade {release} {values}"));
+    let said = bash(&plane.control, folder.path(), &block(security, "--admission-policy"));
+    assert!(said.contains("validatingadmissionpolicy") && said.contains("created"), "{said}");
 
     run(&without(upgrade, "git checkout TAG", &["git checkout", "rollout status"]));
     run(&block(upgrade, "helm rollback").replace("REVISION", "1"));

@@ -12,7 +12,7 @@ use strum::VariantArray;
 
 use super::{document, documents, prose_and_blocks, spans};
 use crate::{
-    chart::render::{chart, helm, said},
+    chart::render::{chart, rendered},
     harness::process::AMISHARE,
 };
 
@@ -141,22 +141,39 @@ fn every_value_of_the_chart_in_the_documents_is_in_its_schema() {
     assert!(wrong.is_empty() && found > 30, "{found} values found, and there are no such: {wrong:#?}");
 }
 
+/// The operator must take this configuration file.
+fn must_be_a_configuration(name: &str, text: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    let checked = Command::new(AMISHARE).arg("guardrails").arg("--config").arg(file.path()).output().unwrap();
+    assert!(checked.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&checked.stderr));
+}
+
 #[test]
-fn files_of_values_in_the_documents_are_taken_by_the_chart() {
+fn files_of_values_and_configuration_files_in_the_documents_are_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let mut found = 0;
-    for (name, text) in documents() {
-        for (language, block) in prose_and_blocks(&text).1 {
-            if language == "yaml" && block.starts_with("# values") {
-                found += 1;
-                let file = folder.path().join(format!("{found}.yaml"));
+    let (mut values, mut configurations) = (0, 0);
+    // The decisions are of what is yet to come, too.
+    for (name, text) in documents().into_iter().filter(|(name, _)| !name.starts_with("docs/adr/")) {
+        for (_, block) in prose_and_blocks(&text).1.into_iter().filter(|(language, _)| language == "yaml") {
+            if block.starts_with("# values") {
+                values += 1;
+                let file = folder.path().join(format!("{values}.yaml"));
                 fs::write(&file, &block).unwrap();
-                let arguments = ["template", "ami-share-operator", &chart(), "--values", file.to_str().unwrap()];
-                said(&mut helm(&arguments)).unwrap_or_else(|error| panic!("{name}: {error}\n{block}"));
+                let rendered = rendered(&["--values", file.to_str().unwrap()]);
+                for object in rendered.iter().filter(|object| object["kind"] == "ConfigMap") {
+                    if let Some(text) = object["data"]["config.yaml"].as_str() {
+                        configurations += 1;
+                        must_be_a_configuration(&name, text);
+                    }
+                }
+            } else if block.contains("kind: OperatorConfiguration") {
+                configurations += 1;
+                must_be_a_configuration(&name, &block);
             }
         }
     }
-    assert!(found > 0, "no document has a block of YAML that begins with `# values`");
+    assert!(values >= 3 && configurations >= 2, "{values} files of values, and {configurations} configurations");
 }
 
 /// The words in code font in the first column of tables of which the first column is headed so.
