@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use aws_sdk_ec2::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{DisplayErrorContext, ErrorMetadata, ProvideErrorMetadata, SdkError},
     types::{
         Filter, Image as SdkImage, ImageAttributeName, ImageBlockPublicAccessEnabledState, LaunchPermission,
         LaunchPermissionModifications, OperationType, PermissionGroup, SnapshotAttributeName,
@@ -333,16 +333,23 @@ where
         }
         other => {
             // The outer errors only say that there was one.
-            let mut root: &dyn std::error::Error = other;
+            let mut root: &(dyn std::error::Error + 'static) = other;
             while let Some(source) = root.source() {
                 root = source;
             }
-            let cause: String = root.to_string().chars().take(300).collect();
             let text = DisplayErrorContext(other).to_string();
             if text.to_ascii_lowercase().contains("credential") {
+                // What STS answers is told in its words. It is not cut: what differs from answer to answer would no longer be recognised.
+                let cause = match root.downcast_ref::<ErrorMetadata>() {
+                    Some(answer) => {
+                        format!("{}: {}", answer.code().unwrap_or("error"), answer.message().unwrap_or_default())
+                    }
+                    None => root.to_string(),
+                };
                 let message = format!("no AWS credentials could be loaded: {cause}");
                 return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };
             }
+            let cause: String = root.to_string().chars().take(300).collect();
             Failure::unanswered(operation, format!("AWS could not be reached: {cause}"))
         }
     }

@@ -8,14 +8,19 @@ use std::{
 };
 
 use amishare::{aws::action::Action, simulator::Call};
+use axum::{Router, routing::get};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strum::VariantArray;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::{
     chart::render::{NAME, rendered, repository, the},
+    docs::block,
     harness::{
-        Setup, World,
+        Setup, World, cluster,
+        process::Operator,
         world::{IMAGE, OWNER, REGION, SNAPSHOT},
     },
 };
@@ -290,4 +295,72 @@ fn who_launches_encrypted_images_is_allowed_the_same_by_the_key_and_by_their_own
     // What a launch, a volume and a copy take of a key (aws.md section 1.11).
     let needed = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*", "kms:ReEncrypt*"];
     assert_eq!(actions(&of_the_key), needed.map(ToOwned::to_owned).into());
+}
+
+/// An image of an account whose role trusts the operator's, as docs/iam.md has it.
+const ANOTHER_ACCOUNT: &str = r#"
+roles: [{arn: "arn:aws:iam::444455556666:role/amishare", trusts: ["111122223333"], externalId: EXTERNAL-ID}]
+images: [{id: ami-0123456789abcdef0, region: us-east-1, owner: "444455556666", snapshots: [snap-0123456789abcdef0]}]
+"#;
+
+/// Where the SDK finds credentials of an account, as EKS Pod Identity gives them.
+async fn pod_identity(account: &'static str) -> String {
+    let credentials = json!({
+        "AccessKeyId": account, "SecretAccessKey": "secret", "Token": "token", "Expiration": "2036-01-01T00:00:00Z",
+    });
+    let answer = move || async move { ([("content-type", "application/json")], credentials.to_string()) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/credentials", get(answer))).await });
+    format!("http://{address}/v1/credentials")
+}
+
+/// An operator in a Pod of another account, with this file for the SDK.
+async fn operator_with(world: &World, sdk: &str) -> (Operator, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let [config, token] = ["config", "token"].map(|name| folder.path().join(name));
+    fs::write(&config, sdk).unwrap();
+    fs::write(&token, "token").unwrap();
+    let namespaces = format!("--namespaces={}", world.namespace());
+    let mut command = Operator::command(cluster().kubeconfig(), &world.endpoint, &[&namespaces]);
+    for static_key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(static_key);
+    }
+    command.env("AWS_PROFILE", "images").env("AWS_CONFIG_FILE", config);
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity("111122223333").await);
+    command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token);
+    let operator = Operator::start(&cluster(), &mut command).await;
+    operator.ready().await;
+    (operator, folder)
+}
+
+#[tokio::test]
+async fn a_role_in_another_account_is_assumed_with_its_external_id_as_the_documents_have_it() {
+    let world = World::without_operator(Setup { scenario: ANOTHER_ACCOUNT, ..Setup::default() }).await;
+    let sdk = block("docs/iam.md", "[profile images]");
+    let (operator, _folder) = operator_with(&world, &sdk).await;
+    world.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+    world.wait_ready("base", "True", "Synced").await;
+    let assumed = world.aws.calls().into_iter().find(|call| call.action == "AssumeRole").unwrap();
+    assert_eq!((assumed.account.as_str(), assumed.params["ExternalId"].as_str()), ("111122223333", "EXTERNAL-ID"));
+    let ec2 = world.aws.calls().into_iter().filter(|call| call.action != "AssumeRole");
+    assert!(ec2.map(|call| call.account).all(|account| account == "444455556666"));
+    operator.process.kill();
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_is_told_in_the_words_of_sts_which_do_not_change_from_one_attempt_to_the_next() {
+    let world = World::without_operator(Setup { scenario: ANOTHER_ACCOUNT, ..Setup::default() }).await;
+    // Paths and sessions make names long.
+    let role = format!("arn:aws:iam::444455556666:role{}/amishare", "/platform-images".repeat(5));
+    let sdk = block("docs/iam.md", "[profile images]").replace("arn:aws:iam::444455556666:role/amishare", &role);
+    let (operator, _folder) = operator_with(&world, &sdk).await;
+    world.apply("base", "  shareWith: {accountIds: [\"111122223333\"]}").await;
+    let first = world.wait_ready("base", "False", "AccessDenied").await;
+    let denial = format!("is not authorized to perform: sts:AssumeRole on resource: {role}");
+    assert!(first.ends_with(&denial), "{first}");
+    assert!(first.contains("no AWS credentials could be loaded: AccessDenied: User: "), "{first}");
+    world.check_now("base").await;
+    assert_eq!(world.wait_ready("base", "False", "AccessDenied").await, first);
+    operator.process.kill();
 }
