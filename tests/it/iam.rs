@@ -176,6 +176,20 @@ fn the_policy_allows_exactly_what_the_code_can_call_on_exactly_what_iam_can_allo
     assert_eq!(actions(Policy::read(NARROW).allowed()), actions(of_the_code));
 }
 
+#[test]
+fn the_document_explains_every_action_and_how_it_can_be_narrowed() {
+    let text = fs::read_to_string(repository().join("docs/iam.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|line| line.split(" | ").next());
+    let words: Vec<&str> = rows.flat_map(|row| row.split(['`', ',', ' '])).collect();
+    for action in Action::VARIANTS {
+        assert!(words.contains(&action.in_policies().as_str()), "the first table of docs/iam.md has no {action:?}");
+        assert!(words.contains(&action.name()), "the table of docs/iam.md with conditions has no {action:?}");
+    }
+    let named = words.iter().filter_map(|word| word.strip_prefix("ec2:"));
+    let known: Vec<&str> = Action::VARIANTS.iter().map(|action| action.name()).collect();
+    assert_eq!(named.filter(|name| !known.contains(name)).collect::<Vec<_>>(), [""; 0], "in docs/iam.md");
+}
+
 /// Three images of one account: plain, encrypted, and one that is to be public.
 const EVERYTHING: &str = r#"
 blockPublicAccess: [{account: "999988887777", region: us-east-1, images: unblocked}]
