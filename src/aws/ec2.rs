@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::http::Response;
 use tokio::time::Instant;
 
 use super::{
+    action::Action,
     described::{Company, Descriptions, Freshness},
     failed::failure,
     failure::{Class, Failure},
@@ -112,7 +113,7 @@ impl Ec2 {
                 .include_deprecated(true)
                 .max_results(PAGE)
                 .set_next_token(page.take());
-            let answer = self.call("DescribeImages", urgency, || call.clone().send()).await?;
+            let answer = self.call(Action::DescribeImages, urgency, || call.clone().send()).await?;
             found.extend(answer.images().iter().filter_map(image));
             // An empty token is EC2's way to say that this was the last page (aws.md section 5.2).
             page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
@@ -132,7 +133,7 @@ impl Ec2 {
             .describe_image_attribute()
             .image_id(id.as_str())
             .attribute(ImageAttributeName::LaunchPermission);
-        let answer = self.call("DescribeImageAttribute", urgency, || call.clone().send()).await?;
+        let answer = self.call(Action::DescribeImageAttribute, urgency, || call.clone().send()).await?;
         let texts = answer.launch_permissions().iter().flat_map(|p| {
             let group = p.group().map(PermissionGroup::as_str);
             [p.user_id(), group, p.organization_arn(), p.organizational_unit_arn()]
@@ -154,7 +155,7 @@ impl Ec2 {
             .describe_snapshot_attribute()
             .snapshot_id(id.as_str())
             .attribute(SnapshotAttributeName::CreateVolumePermission);
-        let answer = self.call("DescribeSnapshotAttribute", urgency, || call.clone().send()).await?;
+        let answer = self.call(Action::DescribeSnapshotAttribute, urgency, || call.clone().send()).await?;
         let permissions = answer.create_volume_permissions();
         let texts = permissions.iter().flat_map(|p| [p.user_id(), p.group().map(PermissionGroup::as_str)]);
         Ok(principals(id.as_str(), texts.flatten()))
@@ -168,7 +169,7 @@ impl Ec2 {
     /// When the call fails.
     pub async fn blocks_public_access(&self, urgency: Urgency) -> Result<bool, Failure> {
         let call = self.client.get_image_block_public_access_state();
-        let answer = self.call("GetImageBlockPublicAccessState", urgency, || call.clone().send()).await?;
+        let answer = self.call(Action::GetImageBlockPublicAccessState, urgency, || call.clone().send()).await?;
         let state = answer.image_block_public_access_state();
         Ok(state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str()))
     }
@@ -200,7 +201,7 @@ impl Ec2 {
             LaunchPermissionModifications::builder().set_add(permissions(add)).set_remove(permissions(remove)).build();
         let call = self.client.modify_image_attribute().image_id(id.as_str()).launch_permission(modifications);
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call_if("ModifyImageAttribute", urgency, holds, || call.clone().send()).await.map(drop)
+        self.call_if(Action::ModifyImageAttribute, urgency, holds, || call.clone().send()).await.map(drop)
     }
 
     /// In the legacy form: AWS takes either for snapshots, and only ever adds or removes in one call (aws.md section 1.4); the
@@ -227,28 +228,23 @@ impl Ec2 {
             .set_user_ids(texts(users))
             .set_group_names(texts(groups));
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call_if("ModifySnapshotAttribute", urgency, holds, || call.clone().send()).await.map(drop)
+        self.call_if(Action::ModifySnapshotAttribute, urgency, holds, || call.clone().send()).await.map(drop)
     }
 
     /// Makes one call: waits for its turn, and tries again what may go better. What AWS refuses for any other reason is for the
     /// caller to deal with.
-    async fn call<T, E, Fut>(
-        &self,
-        operation: &'static str,
-        urgency: Urgency,
-        send: impl Fn() -> Fut,
-    ) -> Result<T, Failure>
+    async fn call<T, E, Fut>(&self, action: Action, urgency: Urgency, send: impl Fn() -> Fut) -> Result<T, Failure>
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
         Fut: Future<Output = Result<T, SdkError<E, Response>>>,
     {
-        self.call_if(operation, urgency, &|| true, send).await
+        self.call_if(action, urgency, &|| true, send).await
     }
 
     /// The same, of a call that is made only as long as `holds` says so.
     async fn call_if<T, E, Fut>(
         &self,
-        operation: &'static str,
+        action: Action,
         urgency: Urgency,
         holds: &Holds<'_>,
         send: impl Fn() -> Fut,
@@ -257,6 +253,7 @@ impl Ec2 {
         E: std::error::Error + ProvideErrorMetadata + 'static,
         Fut: Future<Output = Result<T, SdkError<E, Response>>>,
     {
+        let operation = action.name();
         let (mut unanswered, mut throttled) = (0, 0);
         loop {
             let failure = match self.attempt(operation, urgency, holds, &send).await {

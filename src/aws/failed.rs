@@ -2,11 +2,13 @@
 //!
 //! Pure. The only module that takes the SDK's errors apart; what follows from them is in [`failure`](super::failure).
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_ec2::error::{DisplayErrorContext, ErrorMetadata, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::http::Response;
 
 use super::failure::Failure;
+
+/// What begins the message of a call for which there are no credentials.
+pub(super) const NO_CREDENTIALS: &str = "no AWS credentials could be loaded: ";
 
 /// An SDK error in the operator's words.
 pub(super) fn failure<E>(operation: &'static str, error: &SdkError<E, Response>) -> Failure
@@ -30,22 +32,24 @@ where
         }
         other => {
             // The outer errors only say that there was one.
-            let mut root: &dyn std::error::Error = other;
+            let mut root: &(dyn std::error::Error + 'static) = other;
             while let Some(source) = root.source() {
                 root = source;
-                if let Some(refused) = root.downcast_ref::<AssumeRoleError>()
-                    && let Some(code) = refused.code()
-                {
-                    return Failure::answered("AssumeRole", code, refused.message().unwrap_or_default());
-                }
             }
-            let cause: String = root.to_string();
+            let cause = match root.downcast_ref::<ErrorMetadata>() {
+                // What STS answers is told in its words.
+                Some(answer) => {
+                    format!("{}: {}", answer.code().unwrap_or("error"), answer.message().unwrap_or_default())
+                }
+                None => root.to_string(),
+            };
             let text = DisplayErrorContext(other).to_string();
             if text.to_ascii_lowercase().contains("credential") {
-                let message = format!("no AWS credentials could be loaded: {}", credentials(&cause));
+                let message = format!("{NO_CREDENTIALS}{}", credentials(&cause));
                 return Failure { code: None, ..Failure::answered(operation, "AccessDenied", &message) };
             }
-            Failure::unanswered(operation, format!("AWS could not be reached: {}", cut(&cause)))
+            let cause: String = cause.chars().take(300).collect();
+            Failure::unanswered(operation, format!("AWS could not be reached: {cause}"))
         }
     }
 }
@@ -64,12 +68,8 @@ fn credentials(cause: &str) -> String {
                 account a role (EKS Pod Identity or IRSA), or set AWS_PROFILE"
             .into();
     }
-    cut(cause)
-}
-
-/// As much of a text as a condition should repeat.
-fn cut(text: &str) -> String {
-    text.chars().take(300).collect()
+    // Not cut: what differs from answer to answer would no longer be recognised.
+    cause.to_owned()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! AWS: the only place that names the SDK.
 
+pub mod action;
 mod bucket;
 mod clients;
 mod described;

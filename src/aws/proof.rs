@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    failed::failure,
+    failed::{NO_CREDENTIALS, failure},
     failure::{Class, Failure, WHO},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Proof {
             (Some(role), Class::AccessDenied) => Failure::wrong_identity(format!(
                 "the identity {name} cannot assume {role}: {}; see to the role's trust policy, its external id, and that the operator's \
                  own role may sts:AssumeRole it",
-                failure.message
+                failure.message.trim_start_matches(NO_CREDENTIALS)
             )),
             _ => failure,
         })?;

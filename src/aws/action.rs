@@ -1,0 +1,101 @@
+//! The actions of AWS that the operator performs: all of them, by name.
+//!
+//! Pure. [`Ec2`](super::Ec2) makes no call that is not one of these, and the policies in `config/iam/` allow exactly these: who adds one
+//! is told by the compiler to say on what IAM lets it be allowed, and by the tests to add it there.
+
+use strum::{IntoStaticStr, VariantArray};
+
+/// An action of EC2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+pub enum Action {
+    /// Reads the description of images.
+    DescribeImages,
+    /// Reads the launch permissions of an image.
+    DescribeImageAttribute,
+    /// Reads the createVolumePermission of a snapshot.
+    DescribeSnapshotAttribute,
+    /// Reads whether images of the account can newly be made public.
+    GetImageBlockPublicAccessState,
+    /// Changes the launch permissions of an image.
+    ModifyImageAttribute,
+    /// Changes the createVolumePermission of a snapshot.
+    ModifySnapshotAttribute,
+}
+
+impl Action {
+    /// The name, as it goes over the wire and as CloudTrail, metrics and messages have it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The name in IAM policies.
+    pub fn in_policies(self) -> String {
+        format!("ec2:{}", self.name())
+    }
+
+    /// The type of the resources on which IAM lets it be allowed. None: only on everything (aws.md section 4.1).
+    pub fn resource(self) -> Option<&'static str> {
+        match self {
+            Self::DescribeImages | Self::GetImageBlockPublicAccessState => None,
+            Self::DescribeImageAttribute | Self::ModifyImageAttribute => Some("image"),
+            Self::DescribeSnapshotAttribute | Self::ModifySnapshotAttribute => Some("snapshot"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    /// The operations of the SDK that the module calls, as its fluent methods are named: what follows `self.client`.
+    fn called(source: &str) -> BTreeSet<String> {
+        let rest = source.split("self").map(str::trim_start).filter_map(|rest| rest.strip_prefix(".client"));
+        let methods = rest.filter_map(|rest| rest.trim_start().strip_prefix('.'));
+        methods.map(|rest| rest.split('(').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// `DescribeImages` is `describe_images`.
+    fn method(action: Action) -> String {
+        let mut method = String::new();
+        for letter in action.name().chars() {
+            if letter.is_ascii_uppercase() && !method.is_empty() {
+                method.push('_');
+            }
+            method.push(letter.to_ascii_lowercase());
+        }
+        method
+    }
+
+    /// The files below `src/` with this text in them.
+    fn files_with(text: &str) -> BTreeSet<String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut found, mut folders) = (BTreeSet::new(), vec![source.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read_to_string(&path).is_ok_and(|content| content.contains(text)) {
+                    found.insert(path.strip_prefix(&source).unwrap().display().to_string());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_other_file_makes_calls() {
+        // This file has the word in two parts.
+        let clients = files_with(concat!("aws_", "sdk_"));
+        let known = ["aws/clients.rs", "aws/ec2.rs", "aws/failed.rs", "aws/proof.rs"];
+        assert_eq!(clients, known.map(ToOwned::to_owned).into());
+    }
+
+    #[test]
+    fn the_operations_of_the_sdk_that_are_called_are_the_actions_and_no_others() {
+        let actions: BTreeSet<String> = Action::VARIANTS.iter().map(|action| method(*action)).collect();
+        assert_eq!(called(include_str!("ec2.rs")), actions);
+    }
+}
