@@ -60,7 +60,8 @@ impl Aws {
         // An assumed role expires, which somebody has to notice; the SDK's own loader has set it.
         let time = sdk.time_source().unwrap_or_else(|| SharedTimeSource::new(SystemTimeSource::new()));
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
-        let sdk = sdk.to_builder().time_source(time).timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
+        let sdk =
+            sdk.to_builder().time_source(time).timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
         let permit = WritePermit::always();
         Self { sdk, rate_factor, sites: Mutex::default(), entropy, metrics, permit }
     }

@@ -209,6 +209,9 @@ mod tests {
     #[test]
     fn a_star_asks_for_nothing() {
         let all = r#"{accountIds: ["*"], organizationArns: ["*"], organizationalUnitArns: ["*"], public: true}"#;
-        assert_eq!(expressions(&format!(r#"[{{name: a, namespaces: ["*"], shareWith: {all}}}]"#), true), [ONLY_DEFAULT]);
+        assert_eq!(
+            expressions(&format!(r#"[{{name: a, namespaces: ["*"], shareWith: {all}}}]"#), true),
+            [ONLY_DEFAULT]
+        );
     }
 }

@@ -239,7 +239,7 @@ fn an_error_of_an_identity_names_line_column_and_field() {
         (
             "identities:\n- {name: a, namespaces: [a], assumeRole: {roleArn: \"arn:aws:iam::111122223333:user/a\"}}"
                 .to_owned(),
-            "4:51: identities[0].assumeRole.roleArn: \"arn:aws:iam::111122223333:user/a\" is not the ARN of a role, such as \
+            "4:52: identities[0].assumeRole.roleArn: \"arn:aws:iam::111122223333:user/a\" is not the ARN of a role, such as \
              arn:aws:iam::123456789012:role/amishare",
         ),
         (

@@ -78,7 +78,8 @@ impl Engine {
         let result = match (&caller, &obstacle) {
             (Err(refusal), _) => Err(refusal.clone()),
             (Ok(_), Some(Obstacle::EmptyBucket)) => Err(errors::request_limit_exceeded()),
-            (Ok((caller, region)), _) => match fault.and_then(|fault| self.refusal_of(fault, &request, caller, region)) {
+            (Ok((caller, region)), _) => match fault.and_then(|fault| self.refusal_of(fault, &request, caller, region))
+            {
                 Some(refusal) => Err(refusal),
                 None if fault == Some(&FaultKind::ResetBefore) => Ok(String::new()),
                 None => self.execute(request.service, caller, region, &request.action, &request.params, &request_id),

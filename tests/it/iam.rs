@@ -19,7 +19,7 @@ use crate::{
     chart::render::{NAME, rendered, repository, the},
     docs::block,
     harness::{
-        Setup, World, cluster,
+        Setup, World, cluster, operators,
         process::Operator,
         world::{IMAGE, OWNER, REGION, SNAPSHOT},
     },
@@ -336,7 +336,7 @@ async fn operator_with(world: &World, sdk: &str) -> (Operator, TempDir) {
     fs::write(&config, sdk).unwrap();
     fs::write(&token, "token").unwrap();
     let namespaces = format!("--namespaces={}", world.namespace());
-    let mut command = Operator::command(cluster().kubeconfig(), &world.endpoint, &[&namespaces]);
+    let mut command = Operator::command(&operators(&cluster()), &world.endpoint, &[&namespaces]);
     for static_key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         command.env_remove(static_key);
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::harness::{
-    Setup, World, cluster, eventually,
+    Setup, World, cluster, eventually, operators,
     process::{Operator, Process, run_to_end},
     python::{programs, python, script},
     world::{IMAGE, REGION},
@@ -62,7 +62,7 @@ impl Moto {
         let made: Value = serde_json::from_str(&seed(&["image", name]).await).unwrap();
         let namespaces = format!("--namespaces={}", world.namespace());
         let flags: Vec<&str> = flags.iter().copied().chain([namespaces.as_str()]).collect();
-        let mut command = Operator::command(cluster().kubeconfig(), endpoint, &flags);
+        let mut command = Operator::command(&operators(&cluster()), endpoint, &flags);
         let operator = Operator::start(&cluster(), command.env("AWS_ACCESS_KEY_ID", "test")).await;
         operator.ready().await;
         let credentials = Credentials::new("test", "test", None, None, "test");
@@ -150,7 +150,11 @@ async fn moto_keeps_the_union_of_two_shares_and_an_additive_one_takes_back_only_
     moto.world.kubectl(&["delete", "amishare", "one", "--wait=false"]).await;
     moto.world.wait_gone("one").await;
     moto.wait_shared_with(&["444455556666", "888877776666"]).await;
-    moto.apply("two", "  shareWith: {accountIds: [\"444455556666\"]}\n  mode: Additive\n  expiresAt: \"2020-01-01T00:00:00Z\"").await;
+    moto.apply(
+        "two",
+        "  shareWith: {accountIds: [\"444455556666\"]}\n  mode: Additive\n  expiresAt: \"2020-01-01T00:00:00Z\"",
+    )
+    .await;
     moto.world.wait_ready("two", "False", "Expired").await;
     moto.wait_shared_with(&["888877776666"]).await;
 }

@@ -11,7 +11,7 @@ use crate::harness::{
     Setup, World,
     actions::in_seconds,
     eventually,
-    world::{IMAGE, OWNER, REGION, SNAPSHOT},
+    world::{IMAGE, OWNER, SNAPSHOT},
 };
 
 /// The image that shares move to.
@@ -251,7 +251,9 @@ fn fields_of_the_spec() -> BTreeSet<String> {
     let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut fields = BTreeSet::new();
     collect("", spec, &mut fields);
-    assert!(fields.remove("region"), "the one field that cannot be changed, like the image in {REGION}");
+    for fixed in ["region", "identity"] {
+        assert!(fields.remove(fixed), "{fixed} cannot be changed: the image is where it is");
+    }
     fields
 }
 

@@ -57,7 +57,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "ami-share-operator.rules" -}}
 - apiGroups: [amishare.dev]
   resources: [amishares]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [amishare.dev]
   resources: [amishares/status]
   verbs: [patch]

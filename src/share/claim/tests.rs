@@ -110,7 +110,8 @@ fn a_share_lists_nobody_from_the_very_instant_at_which_it_expires() {
     for end in [0, -1] {
         let claim = claim(share("a").accounts([1]).volumes().ends(end));
         assert!(claim.expired && claim.lists.is_empty(), "{end}");
-        assert_eq!((claim.standing, claim.lists_for_volumes), (Standing::Authoritative, Some(BTreeSet::new())));
+        // It takes back what it gave, and no longer decides over what others give.
+        assert_eq!((claim.standing, claim.lists_for_volumes), (Standing::Additive, Some(BTreeSet::new())));
     }
 }
 

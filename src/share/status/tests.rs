@@ -345,8 +345,9 @@ fn a_share_that_has_lost_its_record_does_not_look_like_one_that_has_given_nothin
 
 #[test]
 fn an_expired_share_whose_revocation_fails_says_why() {
-    let mut world = failing(refusal("UnauthorizedOperation", "no"));
-    world.aws.image(1).launch = accounts([1]);
+    let mut world = World::of([share("a").accounts([1])]);
+    world.settle();
+    world.aws.failing.insert(Target::Image(image(1).id), refusal("UnauthorizedOperation", "no"));
     world.edit("a", |spec| spec.expires_at = Some(crate::api::conditions::whole_seconds(crate::share::testing::now())));
     let (status, reason, message) = ready(world);
     assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));

@@ -1,12 +1,16 @@
 //! The API servers of this test run.
 
 use std::{
+    collections::HashMap,
     io::Write,
+    path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use envtest::ControlPlane;
+
+use crate::chart::render::{NAME, rendered};
 
 /// The control plane that all tests share, with our definitions installed. It ends with this process: see envtest.
 pub fn cluster() -> Arc<ControlPlane> {
@@ -40,6 +44,27 @@ fn install_all(plane: &ControlPlane, definitions: impl IntoIterator<Item = Strin
     }
     let established = kubectl(plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "");
     assert!(established.status.success(), "{}", String::from_utf8_lossy(&established.stderr));
+}
+
+/// The kubeconfig of who may do what the chart lets the operator do, and nothing else. All tests run their operators with it: what
+/// the chart forgets to allow fails them.
+pub fn operators(plane: &ControlPlane) -> PathBuf {
+    static KNOWN: Mutex<Option<HashMap<PathBuf, PathBuf>>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    known.entry(plane.kubeconfig().to_owned()).or_insert_with(|| permitted(plane)).clone()
+}
+
+fn permitted(plane: &ControlPlane) -> PathBuf {
+    let made = kubectl(plane, &["create", "namespace", NAME], "");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let is_permission = |kind: &str| kind == "ServiceAccount" || kind.contains("Role");
+    let objects = rendered(&[]);
+    let permissions = objects.iter().filter(|object| object["kind"].as_str().is_some_and(is_permission));
+    let texts: Vec<String> = permissions.map(ToString::to_string).collect();
+    let applied = kubectl(plane, &["apply", "--server-side", "-f", "-"], &texts.join("\n---\n"));
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    plane.kubeconfig_for_service_account(NAME, NAME).unwrap()
 }
 
 /// Runs kubectl on a cluster with `input` on its standard input.

@@ -8,7 +8,7 @@ pub mod python;
 pub mod recorder;
 pub mod world;
 
-pub use cluster::{cluster, kubectl, own_cluster};
+pub use cluster::{cluster, kubectl, operators, own_cluster};
 pub use world::{Setup, World};
 
 use std::{fmt::Display, future::Future, io::Write, time::Duration};

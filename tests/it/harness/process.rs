@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    World, cluster, eventually,
+    World, cluster, eventually, operators,
     world::{OWNER, REGION},
 };
 
@@ -169,7 +169,7 @@ impl Operator {
         let namespaces = format!("--namespaces={}", world.namespaces.join(","));
         let flags: Vec<&str> = flags.iter().copied().chain([namespaces.as_str()]).collect();
         let plane = cluster();
-        let operator = Self::start(&plane, &mut Self::command(plane.kubeconfig(), &world.endpoint, &flags)).await;
+        let operator = Self::start(&plane, &mut Self::command(&operators(&plane), &world.endpoint, &flags)).await;
         operator.ready().await;
         operator
     }

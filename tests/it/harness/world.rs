@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     process::Output,
     sync::{
         Arc,
@@ -30,7 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    cluster::{cluster, kubectl},
+    cluster::{cluster, kubectl, operators},
     eventually,
 };
 
@@ -58,6 +59,8 @@ pub struct World {
     pub namespaces: Vec<String>,
     pub aws: Simulator,
     pub client: Client,
+    /// The operator's, which may do no more than the chart lets it.
+    permitted: Client,
     pub metrics: Arc<Metrics>,
     /// Where the simulated AWS listens.
     pub endpoint: String,
@@ -96,6 +99,13 @@ pub fn run_args(flags: impl IntoIterator<Item = String>) -> RunArgs {
     Flags::parse_from(std::iter::once("test".to_owned()).chain(flags)).run
 }
 
+/// The way to a cluster.
+async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
 impl World {
     /// A world with an operator that is ready.
     pub async fn start(setup: Setup) -> Self {
@@ -131,13 +141,17 @@ impl World {
             });
             assert!(made.await.unwrap().status.success());
         }
-        let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let operators = tokio::task::spawn_blocking({
+            let plane = Arc::clone(&plane);
+            move || operators(&plane)
+        });
+        let (client, permitted) = (client(plane.kubeconfig()).await, client(&operators.await.unwrap()).await);
         Self {
             plane,
             namespaces,
             aws,
-            client: Client::try_from(config).unwrap(),
+            client,
+            permitted,
             metrics: Arc::new(Metrics::new()),
             endpoint,
             flags: setup.flags.iter().map(|f| (*f).to_owned()).collect(),
@@ -158,7 +172,7 @@ impl World {
         let args = run_args(flags);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let surroundings = Surroundings {
-            client: self.client.clone(),
+            client: self.permitted.clone(),
             sdk: self.sdk(account),
             metrics: Arc::clone(&self.metrics),
             readiness: readiness.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use amishare::simulator::{Fault, FaultKind};
 
 use crate::harness::{
-    Setup, World, cluster,
+    Setup, World, cluster, operators,
     process::Operator,
     world::{IMAGE, OWNER},
 };
@@ -15,10 +15,10 @@ const SESSION_TOKEN: &str = "SessionTokenThatMustNotBeSeen9876543210==";
 
 /// The token of the kubeconfig.
 fn kubernetes_token() -> String {
-    let kubeconfig = std::fs::read_to_string(cluster().kubeconfig()).unwrap();
+    let kubeconfig = std::fs::read_to_string(operators(&cluster())).unwrap();
     let (_, rest) = kubeconfig.split_once("token").unwrap();
-    let token: String =
-        rest.trim_start_matches(['"', ':', ' ']).chars().take_while(char::is_ascii_alphanumeric).collect();
+    let is_end = |c: char| c == '"' || c.is_whitespace();
+    let token = rest.trim_start_matches(['"', ':', ' ']).split(is_end).next().unwrap_or_default().to_owned();
     assert!(token.len() >= 16, "no token in the kubeconfig: {kubeconfig}");
     token
 }
@@ -28,7 +28,7 @@ async fn everything_said(filter: &str) -> (World, Vec<(&'static str, String)>) {
     let world = World::without_operator(Setup::default()).await;
     let namespaces = format!("--namespaces={}", world.namespace());
     let mut command =
-        Operator::command(cluster().kubeconfig(), &world.endpoint, &[&namespaces, &format!("--log={filter}")]);
+        Operator::command(&operators(&cluster()), &world.endpoint, &[&namespaces, &format!("--log={filter}")]);
     command.env("AWS_SECRET_ACCESS_KEY", SECRET_KEY).env("AWS_SESSION_TOKEN", SESSION_TOKEN);
     let operator = Operator::start(&cluster(), &mut command).await;
     operator.ready().await;
