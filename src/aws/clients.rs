@@ -90,7 +90,7 @@ impl Aws {
     /// What has been made for an identity as it is defined now.
     fn known(&self, site: &Site, identity: &Identity) -> Option<Reached> {
         let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        sites.get(site).filter(|known| known.identity == *identity).cloned()
+        sites.get(site).filter(|known| known.identity.is_reached_like(identity)).cloned()
     }
 
     /// Makes what calls are made with. Who comes second uses what the first has made: there is one set of lanes.
@@ -117,7 +117,7 @@ impl Aws {
         let new = Reached { identity: identity.clone(), ec2, proof: Arc::new(proof) };
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let there = sites.entry(site.clone()).or_insert_with(|| new.clone());
-        if there.identity != new.identity {
+        if !there.identity.is_reached_like(&new.identity) {
             *there = new;
         }
         there.clone()

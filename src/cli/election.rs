@@ -1,6 +1,6 @@
 //! The flags of leader election, and what they make.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
 use clap::{Args, builder::BoolishValueParser};
@@ -10,15 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Interval,
-    lease::{Elector, Ended, Ground, Terms, WritePermit},
+    lease::{Elector, Ended, Ground, Terms, WritePermit, elector::ANSWER},
     runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
 };
 
 /// Where a pod finds its own namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-
-/// How long the API server may take for anything that concerns a lease.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// Who leads when several replicas run.
 #[derive(Debug, Clone, Args)]
@@ -166,6 +163,8 @@ fn identity(entropy: &Entropy) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    use std::time::Duration;
 
     use super::*;
 

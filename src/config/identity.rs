@@ -192,6 +192,13 @@ impl<'de> Deserialize<'de> for Identity {
     }
 }
 
+impl Identity {
+    /// Whether the other one is reached with the same credentials: in the same account, by the same role.
+    pub fn is_reached_like(&self, other: &Self) -> bool {
+        self.account_id == other.account_id && self.assume_role == other.assume_role
+    }
+}
+
 impl Named for Identity {
     fn name(&self) -> &str {
         self.name.as_str()

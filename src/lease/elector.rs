@@ -19,8 +19,8 @@ use super::{
 };
 use crate::runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics};
 
-/// The longest that an answer of the API server is waited for.
-const ANSWER: Duration = Duration::from_secs(5);
+/// The longest that an answer of the API server to a request that concerns the lease is waited for.
+pub const ANSWER: Duration = Duration::from_secs(5);
 
 /// Who waits, in `/readyz`.
 const WHO: &str = "leader election";

@@ -179,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn the_organization_that_aws_names_is_left_out_like_an_account() {
+        let organization: Principal = "arn:aws:organizations::123456789012:organization/o-abcde12345".parse().unwrap();
+        let mut add = accounts(1..3);
+        add.insert(organization.clone());
+        let failure = invalid(&organization.to_string());
+        let Narrowed::Refused { principals, rest, .. } = narrow(&change(add, BTreeSet::new()), &failure) else {
+            panic!()
+        };
+        assert_eq!(principals, BTreeSet::from([organization]));
+        assert_eq!(rest, [change(accounts(1..3), BTreeSet::new())]);
+    }
+
+    #[test]
     fn without_a_name_removals_go_first_and_alone_and_additions_are_halved() {
         let asked = change(accounts(1..5), accounts(8..9));
         let Narrowed::Instead(parts) = narrow(&asked, &invalid("?")) else { panic!() };

@@ -130,7 +130,10 @@ async fn the_lease_is_not_given_back_while_a_write_may_still_take_effect() {
     let mut flags = flags(world.namespace());
     flags.push("--shutdown-grace=1s".into());
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut operator = Operator::of(&world, &flags).await;
+    let plane = cluster();
+    let command = &mut Operator::command(plane.kubeconfig(), &world.endpoint, &flags);
+    let mut operator = Operator::start(&plane, command).await;
+    operator.ready().await;
     world.aws.add_fault(Fault::new(FaultKind::Stall).on("ModifyImageAttribute").in_region(REGION));
     world.apply("base", ONE_ACCOUNT).await;
     eventually("the write is under way", || async {

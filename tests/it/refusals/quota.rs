@@ -36,6 +36,19 @@ async fn those_that_fit_are_served_and_the_others_are_named() {
 }
 
 #[tokio::test]
+async fn without_a_flag_the_quota_is_that_of_aws_and_the_account_after_the_thousandth_is_named() {
+    let (world, all) = (World::start(Setup::default()).await, accounts(1001));
+    world.apply("many", &with_accounts(&all)).await;
+    let message = world.wait_ready("many", "False", "QuotaExceeded").await;
+    assert!(
+        message.starts_with("not given to 000000001001: the image would be shared with more than 1000"),
+        "{message}"
+    );
+    world.wait_shared_with(&texts(&all[..1000])).await;
+    assert_eq!(changes(&world), 1, "AWS has not been asked for more than it gives");
+}
+
+#[tokio::test]
 async fn whoever_leaves_makes_room_for_whoever_waits() {
     let (world, all) = (world(KNOWN).await, accounts(7));
     world.apply("many", &with_accounts(&all)).await;
