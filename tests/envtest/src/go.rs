@@ -67,6 +67,8 @@ const HELM: Module = Module {
 const KUBE_NODE: Module = Module {
     what: "the kubelet",
     folder: "node-kube",
+    go_mod: include_str!("../kubelet/go.mod"),
+    go_sum: include_str!("../kubelet/go.sum"),
     binaries: &[
         ("kubelet", "k8s.io/kubernetes/cmd/kubelet", 45),
         ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 20),

@@ -75,15 +75,16 @@ impl Node {
             machine::create_control_group(&group)?;
         }
         let kubeconfig = configuration::write(&dir, &name, &more, &runc)?;
-        let mut archives = archives.to_vec();
-        archives.insert(0, configuration::pause(&dir, &more)?);
-        let (deadline, log) = (Instant::now() + START_DEADLINE, dir.join("init.log"));
-        supervisor.spawn("the node", first_process(&dir, &assets, &more, &runc, &archives)?)?;
+        let mut all = vec![configuration::pause(&dir, &more)?];
+        for archive in archives {
+            // It is read by a process that is elsewhere.
+            all.push(archive.canonicalize().with_context(|| format!("there is no {}", archive.display()))?);
+        }
+        let deadline = Instant::now() + START_DEADLINE;
+        supervisor.spawn("the node", first_process(&dir, &assets, &more, &runc, &all)?)?;
         let mut node = Self { dir, kubectl: assets.kubectl, kubeconfig, init: 0, supervisor };
         while !node.dir.join("ready").exists() {
-            if let Some((_, status)) = node.supervisor.ended()? {
-                bail!("the first process of the node ended ({status}). The end of its log:\n{}", tail(&log));
-            }
+            node.check()?;
             ensure!(Instant::now() < deadline, "the node is not ready after {} s:\n{}", START_DEADLINE.as_secs(), node.logs());
             thread::sleep(POLL);
         }
