@@ -58,6 +58,14 @@ fn find(tool: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(system).map(|folder| folder.join(tool)).find(|path| path.is_file())
 }
 
+/// Where the kubelet and runc make groups besides, if it is there: without controllers, of version 2.
+const UNIFIED: &str = "unified";
+
+/// The group of a node in the hierarchy that has no controllers.
+pub(super) fn unified_group(name: &str) -> PathBuf {
+    Path::new(GROUPS).join(UNIFIED).join(name)
+}
+
 /// The groups of a node: one in each hierarchy.
 pub(super) fn control_groups(name: &str) -> Vec<PathBuf> {
     let groups = CONTROLLERS.iter().map(|controller| Path::new(GROUPS).join(controller).join(name));

@@ -70,6 +70,7 @@ impl Node {
         let _ = temporary.keep();
 
         let name = dir.file_name().context("the directory has no name")?.to_string_lossy().into_owned();
+        supervisor.remove_at_end(&machine::unified_group(&name))?;
         for group in machine::control_groups(&name) {
             supervisor.remove_at_end(&group)?;
             machine::create_control_group(&group)?;
