@@ -10,6 +10,21 @@ use serde::{Serialize, de::DeserializeOwned};
 #[error(transparent)]
 pub struct YamlError(#[from] serde_yaml::Error);
 
+impl YamlError {
+    /// Line and column of what is wrong, both from 1, where they are known.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.0.location().map(|location| (location.line(), location.column()))
+    }
+
+    /// What is wrong, with the path of the field, and without the place where that is known.
+    pub fn without_place(&self) -> String {
+        let text = self.to_string();
+        let suffix = self.place().map(|(line, column)| format!(" at line {line} column {column}"));
+        // The library leaves out the first line's first column.
+        suffix.and_then(|suffix| text.strip_suffix(&suffix).map(ToOwned::to_owned)).unwrap_or(text)
+    }
+}
+
 /// Reads one YAML document.
 ///
 /// # Errors

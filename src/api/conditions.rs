@@ -82,7 +82,7 @@ pub enum Reason {
     PrincipalRefused,
     /// The account that owns the image is listed; it may launch the image anyway, and needs no entry.
     OwnerAccountListed,
-    /// The operator does not allow public sharing.
+    /// The operator's configuration forbids it in this namespace; the message names the guard rail.
     GuardrailDenied,
     /// Block public access is on in this account and Region.
     PublicSharingBlocked,

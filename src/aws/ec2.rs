@@ -44,6 +44,9 @@ const BACKOFF: Duration = Duration::from_secs(1);
 /// EC2 accepts any number up to this for MaxResults of DescribeImages.
 const PAGE: i32 = 1000;
 
+/// Whether what a change was decided on holds still.
+pub type Holds<'a> = dyn Fn() -> bool + Sync + 'a;
+
 /// EC2 in one Region with one set of credentials.
 #[derive(Debug)]
 pub struct Ec2 {
@@ -169,15 +172,16 @@ impl Ec2 {
         Ok(state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str()))
     }
 
-    /// Makes one change: one call. One that takes access away goes before those that only give it.
+    /// Makes one change: one call. One that takes access away goes before those that only give it. `holds` is asked when it has
+    /// its turn, for which it may have waited for minutes: whether what it was decided on holds still.
     ///
     /// # Errors
     /// When the call fails. Unless there was no answer, AWS is as it was.
-    pub async fn change(&self, change: &Change) -> Result<(), Failure> {
+    pub async fn change(&self, change: &Change, holds: &Holds<'_>) -> Result<(), Failure> {
         let Change { target, add, remove } = change;
         match target {
-            Target::Image(id) => self.modify_image(id, add, remove).await,
-            Target::Snapshot(id) => self.modify_snapshot(id, add, remove).await,
+            Target::Image(id) => self.modify_image(id, add, remove, holds).await,
+            Target::Snapshot(id) => self.modify_snapshot(id, add, remove, holds).await,
         }
     }
 
@@ -186,6 +190,7 @@ impl Ec2 {
         id: &ImageId,
         add: &BTreeSet<Principal>,
         remove: &BTreeSet<Principal>,
+        holds: &Holds<'_>,
     ) -> Result<(), Failure> {
         let permissions = |principals: &BTreeSet<Principal>| {
             (!principals.is_empty()).then(|| principals.iter().map(launch_permission).collect::<Vec<_>>())
@@ -194,7 +199,7 @@ impl Ec2 {
             LaunchPermissionModifications::builder().set_add(permissions(add)).set_remove(permissions(remove)).build();
         let call = self.client.modify_image_attribute().image_id(id.as_str()).launch_permission(modifications);
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call("ModifyImageAttribute", urgency, || call.clone().send()).await.map(drop)
+        self.call_if("ModifyImageAttribute", urgency, holds, || call.clone().send()).await.map(drop)
     }
 
     /// In the legacy form: AWS takes either for snapshots, and only ever adds or removes in one call (aws.md section 1.4); the
@@ -204,6 +209,7 @@ impl Ec2 {
         id: &SnapshotId,
         add: &BTreeSet<Principal>,
         remove: &BTreeSet<Principal>,
+        holds: &Holds<'_>,
     ) -> Result<(), Failure> {
         let (operation, principals) =
             if add.is_empty() { (OperationType::Remove, remove) } else { (OperationType::Add, add) };
@@ -220,7 +226,7 @@ impl Ec2 {
             .set_user_ids(texts(users))
             .set_group_names(texts(groups));
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call("ModifySnapshotAttribute", urgency, || call.clone().send()).await.map(drop)
+        self.call_if("ModifySnapshotAttribute", urgency, holds, || call.clone().send()).await.map(drop)
     }
 
     /// Makes one call: waits for its turn, and tries again what may go better. What AWS refuses for any other reason is for the
@@ -235,9 +241,24 @@ impl Ec2 {
         E: std::error::Error + ProvideErrorMetadata + 'static,
         Fut: Future<Output = Result<T, SdkError<E, Response>>>,
     {
+        self.call_if(operation, urgency, &|| true, send).await
+    }
+
+    /// The same, of a call that is made only as long as `holds` says so.
+    async fn call_if<T, E, Fut>(
+        &self,
+        operation: &'static str,
+        urgency: Urgency,
+        holds: &Holds<'_>,
+        send: impl Fn() -> Fut,
+    ) -> Result<T, Failure>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
+    {
         let (mut unanswered, mut throttled) = (0, 0);
         loop {
-            let failure = match self.attempt(operation, urgency, &send).await {
+            let failure = match self.attempt(operation, urgency, holds, &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -260,6 +281,7 @@ impl Ec2 {
         &self,
         operation: &'static str,
         urgency: Urgency,
+        holds: &Holds<'_>,
         send: impl Fn() -> Fut,
     ) -> Result<T, Failure>
     where
@@ -269,6 +291,9 @@ impl Ec2 {
         let Ok(turn) = tokio::time::timeout(LONGEST_WAIT, self.lanes.enter(operation, urgency)).await else {
             return Err(Failure::without_a_turn(operation, LONGEST_WAIT));
         };
+        if !holds() {
+            return Err(Failure::overtaken(operation));
+        }
         let started = Instant::now();
         let result = match self.permit.within(send()).await {
             Ok(result) => result.map_err(|error| failure(operation, &error)),

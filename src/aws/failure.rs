@@ -45,6 +45,8 @@ pub enum Class {
     Throttled,
     /// No answer, or a server error: the call may or may not have taken effect.
     Unavailable,
+    /// The call was not made, because what it was decided on does not hold any more.
+    Overtaken,
     /// AWS said no with a code that the operator does not know; nothing of the call took effect.
     Other,
 }
@@ -125,6 +127,12 @@ impl Failure {
         Self { class: Class::Throttled, operation, code: None, message }
     }
 
+    /// The failure of a call that was not made: what it was decided on has changed before it had its turn.
+    pub fn overtaken(operation: &'static str) -> Self {
+        let message = "it was not made, because the operator's configuration has changed meanwhile".into();
+        Self { class: Class::Overtaken, operation, code: None, message }
+    }
+
     /// The reason that conditions give for it.
     pub fn reason(&self) -> Reason {
         match self.class {
@@ -142,6 +150,7 @@ impl Failure {
             Class::Quota => Reason::QuotaExceeded,
             Class::Throttled => Reason::Throttled,
             Class::Unavailable => Reason::AwsUnavailable,
+            Class::Overtaken => Reason::Progressing,
             Class::Other => Reason::AwsRefused,
         }
     }

@@ -4,6 +4,8 @@ mod chart;
 mod check;
 mod crds;
 mod election;
+mod guardrails;
+mod rules;
 mod run;
 
 pub use election::ElectionArgs;
@@ -29,6 +31,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write everything that is generated from the types.
     Crds(crds::CrdsArgs),
+    /// Check the operator's configuration file, or print its guard rails as a ValidatingAdmissionPolicy.
+    Guardrails(guardrails::GuardrailsArgs),
     /// Wait until pages of an operator answer, for `helm test`.
     Check(check::CheckArgs),
     // Its help text is with its arguments.
@@ -45,6 +49,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(*args).await,
             Command::Crds(args) => crds::crds(&args),
+            Command::Guardrails(args) => guardrails::guardrails(&args),
             Command::Check(args) => check::check(args).await,
             #[cfg(feature = "simulator")]
             Command::Simulate(args) => crate::simulator::run(args).await,

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::Interval,
     aws::Aws,
-    cli::election::ElectionArgs,
+    cli::{election::ElectionArgs, rules::Rules},
     lease::WritePermit,
     runtime::{
         clock::Clock,
@@ -28,7 +29,7 @@ use crate::{
         shutdown,
         telemetry::{self, LogFormat},
     },
-    share::{controller, plan::Policy, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
+    share::{controller, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
 };
 
 /// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
@@ -39,7 +40,13 @@ pub struct RunArgs {
     #[arg(long = "namespaces", env = "AMISHARE_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
-    /// Allow images to be made public, by AmiShares with shareWith.public.
+    /// The operator's configuration file, in YAML: guard rails that say what AmiShares may do in which namespaces. It is followed: what
+    /// changes in it takes effect within seconds, and a file with a mistake changes nothing.
+    #[arg(long, env = "AMISHARE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Allow images to be made public, by AmiShares with shareWith.public, in namespaces for which no guard rail says with whom
+    /// images may be shared.
     #[arg(long, env = "AMISHARE_ALLOW_PUBLIC_SHARING")]
     pub allow_public_sharing: bool,
 
@@ -101,6 +108,8 @@ fn rate_factor(text: &str) -> Result<f64, String> {
 /// Runs the operator until a signal.
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::start(args.log_format, &args.log).with_context(|| format!("--log {:?} cannot be read", args.log))?;
+    // Before anything else: whoever has made a mistake in it is told at once.
+    let rules = Rules::of(&args).context("the configuration file cannot be used")?;
     let stop = shutdown::on_signal().context("cannot listen for signals")?;
     let config = cluster().await?;
     let client = Client::try_from(config.clone()).context("the Kubernetes configuration cannot be used")?;
@@ -131,7 +140,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let election = args.election.start(&config, readiness.clone(), Arc::clone(&metrics), clock, entropy.clone())?;
     let permit = election.permit.clone();
     let surroundings = Surroundings { client, sdk, metrics, readiness, clock, entropy, permit };
-    let worked = election.during(operate(&args, surroundings, stop)).await;
+    let worked = election.during(operate_under(rules, &args, surroundings, stop)).await;
     ended.cancel();
     worked.inspect(|()| tracing::info!("stopped"))
 }
@@ -184,7 +193,15 @@ pub struct Surroundings {
 }
 
 /// Runs the controllers until `stop`.
-pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) {
+///
+/// # Errors
+/// When there is a configuration file and it cannot be used.
+pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) -> anyhow::Result<()> {
+    operate_under(Rules::of(args)?, args, surroundings, stop).await;
+    Ok(())
+}
+
+async fn operate_under(rules: Rules, args: &RunArgs, surroundings: Surroundings, stop: CancellationToken) {
     let Surroundings { client, sdk, metrics, readiness, clock, entropy, permit } = surroundings;
     let aws = Aws::new(&sdk, args.request_rate_factor, entropy.clone(), Arc::clone(&metrics)).under(permit.clone());
     let aws = Arc::new(aws);
@@ -204,10 +221,7 @@ pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: Cancellat
         aws,
         shares,
         writer,
-        policy: Policy {
-            allow_public: args.allow_public_sharing,
-            launch_permission_quota: args.launch_permission_quota,
-        },
+        policy: rules.live.clone(),
         clock,
         metrics: Arc::clone(&metrics),
         queue,
@@ -221,6 +235,11 @@ pub async fn operate(args: &RunArgs, surroundings: Surroundings, stop: Cancellat
         deadline: args.reconcile_deadline.as_duration().max(Duration::from_secs(1)),
         grace: args.shutdown_grace.as_duration(),
     };
+    let followed = rules.follow(Arc::clone(&metrics));
     let runner = Runner { name: controller::NAME, limits, metrics, entropy, permit };
-    controller::run(client, reconciler, requests, runner, readiness, stop).await;
+    tokio::select! {
+        biased;
+        () = controller::run(client, reconciler, requests, runner, readiness, stop) => {}
+        never = followed => match never {},
+    }
 }

@@ -103,6 +103,7 @@ pub struct Metrics {
     kube_requests: Family<KubeRequest, Counter>,
     drift_corrected: Counter,
     leader: Gauge,
+    configuration_valid: Gauge,
     objects: Objects,
 }
 
@@ -145,8 +146,10 @@ impl Metrics {
             kube_requests: Family::default(),
             drift_corrected: Counter::default(),
             leader: Gauge::default(),
+            configuration_valid: Gauge::default(),
             objects: Objects::default(),
         };
+        metrics.configuration_is_valid(true);
         metrics.register();
         metrics
     }
@@ -184,6 +187,11 @@ impl Metrics {
             self.drift_corrected.clone(),
         );
         r.register("leader", "Whether this process works: 1, or 0 while it stands by for another", self.leader.clone());
+        r.register(
+            "configuration_valid",
+            "Whether the configuration file is in force as it is: 1, or 0 while an earlier one stays in force",
+            self.configuration_valid.clone(),
+        );
         r.register_collector(Box::new(self.objects.clone()));
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
@@ -265,6 +273,11 @@ impl Metrics {
     /// Whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Whether the configuration file can be used as it is.
+    pub fn configuration_is_valid(&self, valid: bool) {
+        self.configuration_valid.set(i64::from(valid));
     }
 
     /// What an object's conditions are.

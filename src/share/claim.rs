@@ -3,12 +3,18 @@
 //! Pure: `now` is an argument. The image is what is reconciled with AWS, not the object; every AmiShare that names an image, or
 //! has given something on it, is a claim on it (docs/design: claims).
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::granted::Granted;
+use super::{
+    granted::Granted,
+    policy::{Policy, Refusal},
+};
 use crate::api::{
     ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Region, SnapshotId,
     ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
@@ -87,8 +93,10 @@ pub struct Claim {
     pub key: ObjectKey,
     /// What it may do.
     pub standing: Standing,
-    /// Who it lists. Empty when the claim leaves or has expired.
+    /// Who it lists, as far as the operator's configuration lets it. Empty when the claim leaves or has expired.
     pub lists: BTreeSet<Principal>,
+    /// Who it lists in vain, because the operator's configuration forbids it: they are neither given anything nor protected.
+    pub forbidden: BTreeMap<Principal, Refusal>,
     /// Who it lists for createVolumePermission, when it asks for any.
     pub lists_for_volumes: Option<BTreeSet<Principal>>,
     /// What it has given on the image.
@@ -105,8 +113,27 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What `object` says about `image` at `now`, if anything.
-    pub fn on(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
+    /// What `object` says about `image` at `now`, if anything, as far as `policy` lets it.
+    pub fn on(image: &ImageRef, object: &Stored, now: Timestamp, policy: &Policy) -> Option<Self> {
+        Self::unguarded(image, object, now).map(|claim| claim.within(&image.region, policy))
+    }
+
+    /// Takes off its lists whom the policy forbids.
+    fn within(mut self, region: &Region, policy: &Policy) -> Self {
+        let rules = policy.rules(&self.key.namespace, region);
+        // Lists are long and mostly without rules.
+        if rules.are_none() && !self.lists.contains(&Principal::Everyone) {
+            return self;
+        }
+        let forbidden = self.lists.iter().filter_map(|p| Some((p.clone(), rules.forbid(p)?))).collect();
+        self.lists.retain(|p| !BTreeMap::contains_key(&forbidden, p));
+        if let Some(accounts) = &mut self.lists_for_volumes {
+            accounts.retain(|p| !forbidden.contains_key(p));
+        }
+        Self { forbidden, ..self }
+    }
+
+    fn unguarded(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
         match &object.content {
             Content::Share(share) => Self::of_share(image, object, share, now),
             Content::Unreadable(unreadable) => {
@@ -196,7 +223,19 @@ impl Claim {
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
         let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
         let key = ObjectKey::of(object);
-        Some(Self { key, standing, lists, lists_for_volumes, granted, expired, unfinished, lost, unrecorded })
+        let forbidden = BTreeMap::new();
+        Some(Self {
+            key,
+            standing,
+            lists,
+            forbidden,
+            lists_for_volumes,
+            granted,
+            expired,
+            unfinished,
+            lost,
+            unrecorded,
+        })
     }
 
     /// A claim that says nothing.
@@ -205,6 +244,7 @@ impl Claim {
             key: ObjectKey::of(object),
             standing,
             lists: BTreeSet::new(),
+            forbidden: BTreeMap::new(),
             lists_for_volumes: None,
             granted: Granted::default(),
             expired: false,
@@ -220,6 +260,11 @@ impl Claim {
         if !unrecorded.is_empty() {
             self.granted.volumes.extend(snapshots.iter().map(|snapshot| (snapshot.clone(), unrecorded.clone())));
         }
+    }
+
+    /// Whether it lists anybody, in vain or not.
+    pub fn lists_somebody(&self) -> bool {
+        !(self.lists.is_empty() && self.forbidden.is_empty())
     }
 
     /// Whether AWS has to be looked at for this claim.

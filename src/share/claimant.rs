@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     claim::Claim,
     observe::{Look, describe},
+    policy::Policy,
     status::Subject,
 };
 use crate::{
@@ -71,9 +72,9 @@ pub(super) fn claims(claimants: &[Claimant]) -> Vec<Claim> {
 }
 
 /// The objects that say something about an image, with what they say.
-pub(super) fn claimants(image: &ImageRef, objects: &[Arc<Stored>], now: Timestamp) -> Vec<Claimant> {
+pub(super) fn claimants(image: &ImageRef, objects: &[Arc<Stored>], now: Timestamp, policy: &Policy) -> Vec<Claimant> {
     let claimant = |object: &Arc<Stored>| {
-        Claim::on(image, object, now).map(|claim| Claimant { claim, object: Arc::clone(object) })
+        Claim::on(image, object, now, policy).map(|claim| Claimant { claim, object: Arc::clone(object) })
     };
     objects.iter().filter_map(claimant).collect()
 }

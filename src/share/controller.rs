@@ -100,6 +100,14 @@ pub async fn run(
             }
         });
     }
+    watching.spawn({
+        let (watches, mut policy, stop) = (Arc::clone(&watches), reconciler.policy.clone(), stop.clone());
+        async move {
+            while stop.run_until_cancelled(policy.changed()).await.is_some() {
+                watches.everything();
+            }
+        }
+    });
     let queue = reconciler.queue.clone();
     runner.run(queue, requests, stop, reconciler).await;
     watching.close();
@@ -159,6 +167,18 @@ impl Watches {
             }
             self.readiness.ready(who);
         }
+        self.hand_out(&mut gate);
+    }
+
+    /// Asks for everything that there is, because other rules hold.
+    fn everything(&self) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.work.extend(self.shares.everything());
+        self.hand_out(&mut gate);
+    }
+
+    /// Hands out what was asked for, once every watch has told of all its objects.
+    fn hand_out(&self, gate: &mut Gate) {
         if gate.not_listed.is_empty() {
             for work in std::mem::take(&mut gate.work) {
                 self.queue.ask(work, Duration::ZERO);

@@ -82,6 +82,10 @@ pub(super) fn next(
 pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
     claimants.iter().all(|claimant| {
         let Claimant { object, claim } = claimant;
+        // Another process may have seen to it under other rules, and its status may say that it holds what it must not any more.
+        if !claim.forbidden.is_empty() {
+            return false;
+        }
         match claim.standing {
             Standing::Waiting | Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
             // They are told what they have to be told without a look at AWS.

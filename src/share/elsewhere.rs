@@ -17,7 +17,7 @@ use super::{
     observe::{Look, describe},
     observed::{Observed, Target},
     outcome::Outcome,
-    plan::Plan,
+    plan::{Plan, Policy},
     reconcile::Reconciler,
     store::Work,
     writer::{Sameness, WriteError},
@@ -67,11 +67,12 @@ impl Reconciler {
         before: &mut Observed,
         parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
         now: Timestamp,
+        policy: &Policy,
     ) -> Result<(), Failed> {
         for other in self.shares.images_with(image, before.snapshots.keys(), parts) {
             self.ask_for_newest(&other, &self.shares.concerning(&other), Sameness::Lists).await?;
         }
-        before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), parts, now);
+        before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), parts, now, policy);
         Ok(())
     }
 
@@ -127,11 +128,17 @@ impl Reconciler {
 
     /// Asks for the images whose objects list somebody from whom createVolumePermission has just been taken. They may have begun to
     /// while the call was under way, and have seen that it was held.
-    pub(super) fn wake_who_lists_whom_it_was_taken_from(&self, image: &ImageRef, outcome: &Outcome, now: Timestamp) {
+    pub(super) fn wake_who_lists_whom_it_was_taken_from(
+        &self,
+        image: &ImageRef,
+        outcome: &Outcome,
+        now: Timestamp,
+        policy: &Policy,
+    ) {
         let failed = outcome.failed.iter().map(|(change, _)| change);
         for change in outcome.done.iter().chain(failed).filter(|change| !change.remove.is_empty()) {
             let Target::Snapshot(snapshot) = &change.target else { continue };
-            let elsewhere = self.shares.elsewhere(image, std::iter::once(snapshot), &BTreeMap::new(), now);
+            let elsewhere = self.shares.elsewhere(image, std::iter::once(snapshot), &BTreeMap::new(), now, policy);
             for other in elsewhere.into_values().flatten().filter(|other| !other.lists.is_disjoint(&change.remove)) {
                 let other = ImageRef { region: image.region.clone(), id: other.image };
                 self.queue.ask(Work::Image(other), Duration::ZERO);

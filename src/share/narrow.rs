@@ -46,7 +46,8 @@ pub fn narrow(change: &Change, failure: &Failure) -> Narrowed {
         | Class::NotOwner
         | Class::AccessDenied
         | Class::Throttled
-        | Class::Unavailable => Narrowed::GiveUp,
+        | Class::Unavailable
+        | Class::Overtaken => Narrowed::GiveUp,
     }
 }
 

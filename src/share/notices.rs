@@ -55,6 +55,13 @@ pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
             notices.push(Notice { warning: false, reason: "Revoked", action: "Revoke", note });
         }
         let rogue: Vec<&Principal> = strange.into_iter().filter(|p| !on_any_record(target, p, view)).collect();
+        let is_forbidden = |p: &&Principal| view.claims.iter().any(|claim| claim.forbidden.contains_key(*p));
+        let (forbidden, rogue): (Vec<&Principal>, Vec<&Principal>) = rogue.into_iter().partition(is_forbidden);
+        if claim.standing == Standing::Authoritative && !forbidden.is_empty() {
+            let whom = in_words(forbidden);
+            notices
+                .push(drift(format!("took {permission} on {target} from {whom}, whom no AmiShare may list that does")));
+        }
         if claim.standing == Standing::Authoritative && !rogue.is_empty() {
             let note = format!("took {permission} on {target} from {}, whom no AmiShare lists", in_words(rogue));
             notices.push(drift(note));

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::{
     claim::{Claim, Standing},
     observed::{Image, Observed, Permissions, Sight},
-    plan::Policy,
     store::Shares,
 };
 use crate::{
@@ -48,13 +47,7 @@ impl Look {
 ///
 /// # Errors
 /// When AWS cannot be asked.
-pub async fn observe(
-    ec2: &Arc<Ec2>,
-    image: &ImageRef,
-    claims: &[Claim],
-    policy: Policy,
-    look: &Look,
-) -> Result<Observed, Failure> {
+pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], look: &Look) -> Result<Observed, Failure> {
     let urgency = look.urgency;
     let (sight, launch) = see(ec2, image, look).await?;
     // To whoever is not its owner, AWS says that a snapshot does not exist (aws.md section 1.0): no reason to forget what was given.
@@ -69,8 +62,7 @@ pub async fn observe(
     }));
     let snapshots = snapshots.await.into_iter().collect();
 
-    let wants_public = policy.allow_public
-        && claims.iter().any(|c| c.lists.contains(&Principal::Everyone))
+    let wants_public = claims.iter().any(|c| c.lists.contains(&Principal::Everyone))
         && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
     // If this cannot be read, AWS's answer to the change itself will tell.
     let public_blocked = if wants_public { ec2.blocks_public_access(urgency).await.ok() } else { None };

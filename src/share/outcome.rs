@@ -19,7 +19,8 @@ pub struct Outcome {
     pub refused: BTreeMap<(Target, Principal), Refusal>,
     /// What failed as a whole.
     pub failed: Vec<(Change, Failure)>,
-    /// What was left for the next reconcile, because too many refusals came before it.
+    /// What was left for the next reconcile, because too many refusals came before it, or because the rules that it was decided
+    /// under are not in force any more.
     pub deferred: Vec<Change>,
 }
 

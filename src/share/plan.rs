@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::policy::{Policy, Refusal};
 use super::{
     claim::{Claim, ObjectKey, Standing},
     granted::Granted,
@@ -13,43 +14,10 @@ use super::{
 };
 use crate::api::{ImageId, Principal, Reason, SnapshotId};
 pub use crate::aws::words::Change;
-use crate::planted::{self, Flaw};
 
 /// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
 /// greater than 500").
 const MAX_SNAPSHOT_CHANGES: usize = 500;
-
-/// What the operator's own configuration allows and assumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether images may be made public at all.
-    pub allow_public: bool,
-    /// How many entities (accounts, organizations, organizational units) AWS lets one image be shared with.
-    pub launch_permission_quota: usize,
-}
-
-impl Default for Policy {
-    /// Nothing public, and AWS's default quota (aws.md section 2.2).
-    fn default() -> Self {
-        Self { allow_public: false, launch_permission_quota: 1000 }
-    }
-}
-
-/// Why somebody is not given a permission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The reason that conditions give.
-    pub reason: Reason,
-    /// The same in words, without naming the principal.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal for a reason, in words.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
 
 /// Who is not given a permission on what, and why.
 pub type Refusals = BTreeMap<(Target, Principal), Refusal>;
@@ -90,7 +58,7 @@ impl Plan {
 }
 
 /// Plans for one image. `remembered` are principals that AWS has refused lately: they are not tried again yet.
-pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy: Policy) -> Plan {
+pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy: &Policy) -> Plan {
     let mut plan = Plan::default();
     let launch = launch(claims, observed, remembered, policy, &mut plan.refusals);
     let mut open = Vec::new();
@@ -156,22 +124,22 @@ fn launch(
     claims: &[Claim],
     observed: &Observed,
     remembered: &Refusals,
-    policy: Policy,
+    policy: &Policy,
     refusals: &mut Refusals,
 ) -> Option<Settlement> {
     let held = observed.launch.as_ref()?;
-    let parties = launch_parties(claims, policy);
+    let parties = launch_parties(claims);
     let Sight::Shareable(image) = &observed.sight else { return Some(released(&parties, true)) };
 
     let target = Target::Image(image.id.clone());
     let refuse = |principal: &Principal| {
         let remembered = || remembered.get(&(target.clone(), principal.clone())).cloned();
-        refusal(principal, image, observed, policy).or_else(remembered)
+        refusal(principal, image, observed).or_else(remembered)
     };
     let listed = claims.iter().filter(|c| !c.standing.leaves()).flat_map(|c| &c.lists);
     let mut impossible = BTreeSet::new();
     for principal in listed {
-        if held.contains(principal) && policy_allows(principal, policy) {
+        if held.contains(principal) {
             continue;
         }
         if let Some(refusal) = refuse(principal) {
@@ -221,34 +189,24 @@ fn withhold(settlement: &mut Settlement, target: &Target, remembered: &Refusals,
     });
 }
 
-/// What each claim says about the launch permissions. What the operator's configuration forbids counts as not listed: it is
-/// neither given nor protected.
-pub fn launch_parties(claims: &[Claim], policy: Policy) -> Vec<Party> {
+/// What each claim says about the launch permissions.
+pub fn launch_parties(claims: &[Claim]) -> Vec<Party> {
     claims
         .iter()
         .map(|claim| Party {
             standing: claim.standing,
-            lists: claim.lists.iter().filter(|p| policy_allows(p, policy)).cloned().collect(),
+            lists: claim.lists.clone(),
             granted: claim.granted.launch.clone(),
         })
         .collect()
 }
 
-/// Whether the operator's configuration lets a principal be given a launch permission at all.
-pub fn policy_allows(principal: &Principal, policy: Policy) -> bool {
-    *principal != Principal::Everyone || policy.allow_public || planted::has(Flaw::IgnoresTheGuardRail)
-}
-
 /// Why `principal` cannot be given a launch permission on `image`, as far as that can be told before AWS is asked.
-fn refusal(principal: &Principal, image: &Image, observed: &Observed, policy: Policy) -> Option<Refusal> {
+fn refusal(principal: &Principal, image: &Image, observed: &Observed) -> Option<Refusal> {
     match principal {
         Principal::Account(account) if Some(*account) == image.owner => Some(Refusal::new(
             Reason::OwnerAccountListed,
             "owns the image and may launch it anyway; remove it from accountIds",
-        )),
-        Principal::Everyone if !policy_allows(principal, policy) => Some(Refusal::new(
-            Reason::GuardrailDenied,
-            "the operator does not allow public sharing; whoever runs it can with --allow-public-sharing",
         )),
         Principal::Everyone if image.encrypted => Some(Refusal::new(
             Reason::EncryptedImageCannotBePublic,
@@ -267,7 +225,7 @@ fn refusal(principal: &Principal, image: &Image, observed: &Observed, policy: Po
 }
 
 /// Whom the quota leaves no room for: the last in order among those to be added, so that it is always the same ones.
-fn over_quota(held: &BTreeSet<Principal>, settlement: &Settlement, policy: Policy) -> BTreeSet<Principal> {
+fn over_quota(held: &BTreeSet<Principal>, settlement: &Settlement, policy: &Policy) -> BTreeSet<Principal> {
     let counts = |p: &&Principal| **p != Principal::Everyone;
     let stay = held.iter().filter(counts).filter(|p| !settlement.remove.contains(*p)).count();
     let room = policy.launch_permission_quota.saturating_sub(stay);

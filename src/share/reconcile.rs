@@ -19,6 +19,7 @@ use super::{
     claimant::{Claimant, claimants, claims, recall_snapshots, subject},
     due, elsewhere,
     granted::Granted,
+    live::Live,
     notices,
     observe::{Look, describe, observe},
     observed::{Observed, Sight},
@@ -41,12 +42,20 @@ use crate::{
     },
 };
 
-/// How soon what was left over goes on, when too many refusals came before it.
+/// How soon what was left over goes on, when too many refusals came before it or the configuration has changed.
 const AFTER_DEFERRAL: Duration = Duration::from_secs(1);
 
 /// How old a description of an image may be when something that was asked for is done. Work can wait that long for its turn; if
 /// the image has changed since, AWS refuses the change.
 const OLDEST: Duration = Duration::from_mins(5);
+
+/// What a plan is made under.
+struct Terms<'a> {
+    policy: &'a Policy,
+    /// Whom AWS refused lately.
+    recalled: &'a Refusals,
+    now: Timestamp,
+}
 
 /// Reconciles images.
 pub struct Reconciler {
@@ -56,8 +65,8 @@ pub struct Reconciler {
     pub shares: Shares,
     /// The Kubernetes API.
     pub writer: Writer,
-    /// What the operator's configuration allows.
-    pub policy: Policy,
+    /// What the operator's configuration allows at the moment.
+    pub policy: Live,
     /// The time.
     pub clock: Clock,
     /// Where it is counted.
@@ -104,8 +113,9 @@ impl From<&Failure> for Failed {
 impl Reconciler {
     async fn image(&self, image: &ImageRef, asked: Instant) -> Result<Next, Failed> {
         let now = self.clock.now();
+        let policy = self.policy.now();
         let objects = self.shares.concerning(image);
-        let mut claimants = claimants(image, &objects, now);
+        let mut claimants = claimants(image, &objects, now, &policy);
         if claimants.is_empty() {
             self.refused.forget(image);
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
@@ -137,13 +147,14 @@ impl Reconciler {
 
         let ec2 = self.aws.ec2(&image.region);
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
+        let terms = Terms { policy: &policy, recalled: &recalled, now };
         let mut look = Look {
             urgency: due::urgency(&claimants),
             freshness: freshness(&claimants, settled, asked),
             others: self.shares.clone(),
         };
         let seen = match recall_snapshots(&ec2, image, &mut claimants, &look).await {
-            Ok(()) => self.look_and_plan(&ec2, image, &claimants, &recalled, &mut look, now).await,
+            Ok(()) => self.look_and_plan(&ec2, image, &claimants, &mut look, &terms).await,
             Err(failure) => Err(failure),
         };
         let (mut before, mut plan) = match seen {
@@ -159,26 +170,26 @@ impl Reconciler {
                 Ok(parts) => parts,
                 Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
             };
-            self.look_elsewhere(image, &mut before, &parts, now).await?;
-            plan = self::plan(&claims(&claimants), &before, &recalled, self.policy);
+            self.look_elsewhere(image, &mut before, &parts, now, &policy).await?;
+            plan = self::plan(&claims(&claimants), &before, &recalled, &policy);
         }
         let bequeathed = self.bequeath(image, &plan, &mut claimants, now).await?;
         // Nothing is given or taken for an object that cannot keep a record, and nobody else waits for it.
         while let Some(index) = self.secure(image, &mut claimants, &plan, now).await? {
             claimants[index].claim.standing = Standing::Unrecorded;
-            plan = self::plan(&claims(&claimants), &before, &recalled, self.policy);
+            plan = self::plan(&claims(&claimants), &before, &recalled, &policy);
         }
 
         for change in &plan.changes {
             tracing::info!(%image, "will {change}");
         }
-        let outcome = apply(&ec2, &plan).await;
-        self.wake_who_lists_whom_it_was_taken_from(image, &outcome, now);
+        let outcome = apply(&ec2, &plan, &|| self.policy.is(&policy)).await;
+        self.wake_who_lists_whom_it_was_taken_from(image, &outcome, now, &policy);
         self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
         let changed = (!outcome.done.is_empty()).then(|| before.after(&outcome));
         let after = changed.as_ref().unwrap_or(&before);
         let claims = claims(&claimants);
-        let view = View { image, claims: &claims, after, plan: &plan, outcome: &outcome, policy: self.policy };
+        let view = View { image, claims: &claims, after, plan: &plan, outcome: &outcome, policy: &policy };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
         let found = self.finish_all(&claimants, &view, bequeathed, now).await?;
         self.wake_who_answers_for_what_has_ended(&claimants);
@@ -210,15 +221,15 @@ impl Reconciler {
         ec2: &Arc<Ec2>,
         image: &ImageRef,
         claimants: &[Claimant],
-        recalled: &Refusals,
         look: &mut Look,
-        now: Timestamp,
+        terms: &Terms<'_>,
     ) -> Result<(Observed, Plan), Failure> {
+        let Terms { policy, recalled, now } = *terms;
         let claims = claims(claimants);
         loop {
-            let mut before = observe(ec2, image, &claims, self.policy, look).await?;
-            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now);
-            let plan = plan(&claims, &before, recalled, self.policy);
+            let mut before = observe(ec2, image, &claims, look).await?;
+            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now, policy);
+            let plan = plan(&claims, &before, recalled, policy);
             let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
             if confirms || matches!(look.freshness, Freshness::Since(_)) {
                 return Ok((before, plan));
@@ -344,7 +355,8 @@ impl Job for Reconciler {
 
     fn place(&self, work: &Work) -> Place<Option<Region>> {
         let Work::Image(image) = work else { return Place { lane: None, urgency: Urgency::Give } };
-        let urgency = || due::urgency(&claimants(image, &self.shares.concerning(image), self.clock.now()));
+        let claimants = || claimants(image, &self.shares.concerning(image), self.clock.now(), &self.policy.now());
+        let urgency = || due::urgency(&claimants());
         // A bug that strikes here must not end the runner; if it strikes in the work itself too, the work's fence reports it.
         let urgency = std::panic::catch_unwind(AssertUnwindSafe(urgency)).unwrap_or(Urgency::Give);
         Place { lane: Some(image.region.clone()), urgency }

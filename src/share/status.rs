@@ -43,7 +43,7 @@ pub struct View<'a> {
     /// What came of it.
     pub outcome: &'a Outcome,
     /// What the operator's configuration allows.
-    pub policy: Policy,
+    pub policy: &'a Policy,
 }
 
 /// The object whose status is computed.
@@ -187,7 +187,7 @@ pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
     let target = Target::Image(view.image.id.clone());
     match &view.after.launch {
         Some(held) => {
-            let listed = protected(&launch_parties(view.claims, view.policy));
+            let listed = protected(&launch_parties(view.claims));
             faults.note_left(&target, &claim.granted.launch, held, &listed, view);
         }
         None if view.after.sight.is_gone() => {}
@@ -315,7 +315,7 @@ fn words(shared: SharedWith) -> String {
 
 fn count(claim: &Claim, held: &BTreeSet<Principal>) -> SharedWith {
     let mut shared = SharedWith::default();
-    for principal in claim.lists.intersection(held) {
+    for principal in claim.lists.iter().chain(claim.forbidden.keys()).filter(|p| held.contains(*p)) {
         match principal {
             Principal::Account(_) => shared.accounts += 1,
             Principal::Organization(_) => shared.organizations += 1,

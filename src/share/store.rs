@@ -15,6 +15,7 @@ use kube::{ResourceExt, runtime::watcher::Event};
 use super::{
     claim::{Claim, ObjectKey, asks_unseen, has_part, images, listed_for_volumes, named, snapshots},
     observed::Elsewhere,
+    policy::Policy,
 };
 use crate::{
     api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Region, SnapshotId, stored::Stored},
@@ -151,6 +152,12 @@ impl Shares {
         keys.filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
+    /// All work that there could be.
+    pub fn everything(&self) -> BTreeSet<Work> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.by_image.keys().cloned().map(Work::Image).collect()
+    }
+
     /// The images of a Region.
     pub fn in_region(&self, region: &Region) -> InRegion {
         InRegion { shares: self.clone(), region: region.clone() }
@@ -195,6 +202,7 @@ impl Shares {
         snapshots_seen: impl Iterator<Item = &'a SnapshotId>,
         parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
         now: Timestamp,
+        policy: &Policy,
     ) -> BTreeMap<SnapshotId, Vec<Elsewhere>> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
@@ -210,7 +218,8 @@ impl Shares {
                 };
                 let others = images(object).into_iter().filter(|other| other != image && is_part(&other.id));
                 says.extend(others.filter_map(|other| {
-                    let Claim { key, standing, lists_for_volumes, granted, .. } = Claim::on(&other, object, now)?;
+                    let claim = Claim::on(&other, object, now, policy)?;
+                    let Claim { key, standing, lists_for_volumes, granted, .. } = claim;
                     let lists = lists_for_volumes.filter(|_| !standing.leaves())?;
                     let granted = granted.volumes.get(snapshot).cloned().unwrap_or_default();
                     let version = object.metadata.resource_version.clone();

@@ -33,9 +33,9 @@ const A: &str = "111111111111";
 const B: &str = "222222222222";
 
 /// An API server in memory, a simulated AWS with so many images in each of two Regions, and an operator.
-struct Virtual {
-    memory: Memory,
-    aws: Simulator,
+pub struct Virtual {
+    pub memory: Memory,
+    pub aws: Simulator,
     metrics: Arc<Metrics>,
     names: Mutex<Vec<String>>,
     _operator: DropGuard,
@@ -50,7 +50,7 @@ impl Virtual {
         Self::start_with(images, &[])
     }
 
-    fn start_with(images: usize, flags: &[&str]) -> Self {
+    pub fn start_with(images: usize, flags: &[&str]) -> Self {
         let mut scenario = String::from("latencyMilliseconds: 100\nlatencyJitterMilliseconds: 50\nimages:\n");
         for region in [REGION, ELSEWHERE] {
             for number in 0..images {
@@ -76,11 +76,11 @@ impl Virtual {
         };
         let stop = CancellationToken::new();
         let (args, stopping) = (run_args(flags.iter().map(|flag| (*flag).to_owned())), stop.clone());
-        tokio::spawn(async move { operate(&args, surroundings, stopping).await });
+        tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         Self { memory, aws, metrics, names: Mutex::default(), _operator: stop.drop_guard() }
     }
 
-    fn share(&self, region: &str, number: usize, accounts: &[&str]) {
+    pub fn share(&self, region: &str, number: usize, accounts: &[&str]) {
         self.share_with(region, number, &json!({"shareWith": {"accountIds": accounts}}));
     }
 
@@ -96,7 +96,7 @@ impl Virtual {
         self.names.lock().unwrap().push(name);
     }
 
-    fn holders(&self, region: &str, number: usize) -> BTreeSet<String> {
+    pub fn holders(&self, region: &str, number: usize) -> BTreeSet<String> {
         self.aws.launch_permissions(region, &image(region, number))
     }
 
@@ -109,7 +109,7 @@ impl Virtual {
     }
 
     /// Waits until it is so, and returns how long that took.
-    async fn until(&self, what: &str, mut so: impl FnMut() -> bool) -> Duration {
+    pub async fn until(&self, what: &str, mut so: impl FnMut() -> bool) -> Duration {
         let started = Instant::now();
         while !so() {
             assert!(started.elapsed() < Duration::from_hours(1), "not within an hour: {what}");
@@ -119,7 +119,7 @@ impl Virtual {
     }
 
     /// How many objects are `Ready`.
-    fn ready(&self) -> usize {
+    pub fn ready(&self) -> usize {
         let is_ready = |object: &Value| {
             let conditions = object["status"]["conditions"].as_array();
             conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
@@ -136,7 +136,7 @@ impl Virtual {
 }
 
 /// Runs a test in simulated time.
-fn simulated(test: impl Future<Output = ()>) {
+pub fn simulated(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(test);
 }

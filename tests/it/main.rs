@@ -15,6 +15,7 @@ mod deletion;
 mod drift;
 mod generated;
 mod gitops;
+mod guardrails;
 mod harness;
 mod kustomize;
 mod lanes;

@@ -60,15 +60,15 @@ proptest! {
         let mut world = case.world();
         world.cluster.policy.launch_permission_quota = 1000;
         world.aws.quota = 1000;
-        let claims = world.cluster.claims(&image(1));
-        let mut observed = world.aws.observe(&image(1), &claims, world.cluster.policy).unwrap();
+        let claims = world.cluster.lenient().claims(&image(1));
+        let mut observed = world.aws.observe(&image(1), &claims).unwrap();
         observed.elsewhere = world.cluster.elsewhere(&image(1), &observed);
         let (held, outcome) = run(async {
             let mut arena = Arena::of(&world);
             let outcome = arena.reconcile(&image(1)).await;
             (arena.held(), outcome)
         });
-        let policy = world.cluster.policy;
+        let policy = &world.cluster.policy;
         for (target, held) in held {
             for principal in everybody() {
                 let must = must_hold(&principal, &target, &image(1), &claims, &observed, &world.aws, policy);

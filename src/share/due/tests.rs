@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 fn claimant(build: Build) -> Claimant {
     let object = Arc::new(build.build());
-    Claimant { claim: Claim::on(&image(1), &object, now()).unwrap(), object }
+    Claimant { claim: Claim::on(&image(1), &object, now(), &Policy::default()).unwrap(), object }
 }
 
 fn after(builds: impl IntoIterator<Item = Build>, state: State, retry: Option<Duration>) -> Next {
@@ -26,7 +26,7 @@ fn after(builds: impl IntoIterator<Item = Build>, state: State, retry: Option<Du
     let mut aws = Aws::default();
     aws.image(1).state = state;
     let claims: Vec<Claim> = claimants.iter().map(|c| c.claim.clone()).collect();
-    let sight = aws.observe(&image(1), &claims, Policy::default()).unwrap().sight;
+    let sight = aws.observe(&image(1), &claims).unwrap().sight;
     next(&image(1), &claimants, &sight, retry, now())
 }
 

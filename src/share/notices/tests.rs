@@ -95,7 +95,7 @@ fn only_authoritative_shares_are_told_of_strangers_and_not_of_what_another_gave(
 fn count(world: &World, round: &Round) -> usize {
     let Round { claims, before, plan, outcome } = round;
     let (image, after) = (image(1), before.after(outcome));
-    drift_corrected(&View { image: &image, claims, after: &after, plan, outcome, policy: world.cluster.policy })
+    drift_corrected(&View { image: &image, claims, after: &after, plan, outcome, policy: &world.cluster.policy })
 }
 
 #[test]

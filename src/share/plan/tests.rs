@@ -22,9 +22,11 @@ fn words(world: &World) -> Vec<String> {
 
 /// Why everybody who is not given a launch permission is not.
 fn refused(world: &World) -> Vec<(Principal, Reason)> {
+    let forbidden = world.cluster.claims(&image(1)).into_iter().flat_map(|claim| claim.forbidden);
+    let forbidden = forbidden.map(|(principal, refusal)| (principal, refusal.reason));
     let refusals = planned(world).refusals;
     let launch = refusals.into_iter().filter(|((target, _), _)| matches!(target, Target::Image(_)));
-    launch.map(|((_, principal), refusal)| (principal, refusal.reason)).collect()
+    launch.map(|((_, principal), refusal)| (principal, refusal.reason)).chain(forbidden).collect()
 }
 
 fn public() -> World {

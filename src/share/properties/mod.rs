@@ -5,5 +5,6 @@
 
 mod authority;
 mod crash;
+mod guardrails;
 mod history;
 mod stability;

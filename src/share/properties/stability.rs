@@ -33,7 +33,7 @@ proptest! {
         let mut world = case.world();
         if let Some(round) = world.reconcile(&image(1)) {
             let after = round.before.after(&round.outcome);
-            let seen = world.aws.observe(&image(1), &round.claims, world.cluster.policy).unwrap();
+            let seen = world.aws.observe(&image(1), &round.claims).unwrap();
             prop_assert_eq!(&after.launch, &seen.launch, "what is computed is what AWS says");
             prop_assert_eq!(&after.snapshots, &seen.snapshots);
             // Whom the quota left no room for may get the room of somebody whom AWS refused.
@@ -99,7 +99,7 @@ proptest! {
 #[test]
 fn a_plan_without_claims_is_empty() {
     let aws = Aws::default();
-    let before = aws.observe(&image(1), &[], Policy::default()).unwrap();
-    assert_eq!(plan(&[], &before, &Refusals::new(), Policy::default()), Plan::default());
+    let before = aws.observe(&image(1), &[]).unwrap();
+    assert_eq!(plan(&[], &before, &Refusals::new(), &Policy::default()), Plan::default());
     assert_eq!(before.after(&Outcome::default()), before);
 }

@@ -181,6 +181,50 @@ fn what_the_plan_refuses_is_reported_with_its_reason() {
     }
 }
 
+/// A rule of the namespace of `c` and `d`: account 1 and nobody else.
+const PARTNERS: &str = r#"[{name: partners, namespaces: [partners], shareWith: {accountIds: ["000000000001"]}}]"#;
+
+#[test]
+fn whom_only_another_namespace_may_list_is_held_and_denied_to_the_one_that_may_not() {
+    let mut world = World::of([share("a").accounts([2]), share("c").accounts([1, 2])]).under(PARTNERS);
+    world.settle();
+    assert_eq!(world.launch(), accounts([1, 2]));
+    assert_eq!(world.ready("a"), said("True", "Synced", "shared with 1 account"));
+    let message = "not given to 000000000002: the guard rail partners does not let namespace partners share with accounts that it does \
+                   not list; take it out of the spec, or have whoever runs the operator change the rule";
+    assert_eq!(world.ready("c"), said("False", "GuardrailDenied", message));
+    assert_eq!(world.cluster.granted("c", &image(1)).launch, accounts([1]), "it is not its own");
+    world.delete("a");
+    world.settle();
+    assert_eq!(world.launch(), accounts([1]), "and it is not protected");
+}
+
+#[test]
+fn what_is_forbidden_on_the_snapshots_is_said_once_for_image_and_snapshots() {
+    let mut world = World::of([share("c").accounts([1, 2]).volumes()]).under(PARTNERS);
+    world.settle();
+    assert_eq!(world.aws.held(&Target::Snapshot(snapshot(1))), accounts([1]));
+    let (_, reason, message) = world.ready("c");
+    assert_eq!(reason, "GuardrailDenied");
+    assert_eq!(message.matches("guard rail").count(), 1, "{message}");
+    let snapshots = world.cluster.condition("c", ConditionType::SnapshotPermissionsSynced);
+    assert_eq!(snapshots.1, "GuardrailDenied");
+}
+
+#[test]
+fn a_share_from_which_a_rule_takes_everybody_reports_it_and_not_that_nobody_is_listed() {
+    let mut world = World::of([share("c").accounts([2])]);
+    world.settle();
+    assert_eq!(world.launch(), accounts([2]));
+    let mut world = world.under(PARTNERS);
+    world.settle();
+    assert_eq!(world.launch(), accounts([]));
+    assert_eq!(world.ready("c").1, "GuardrailDenied");
+    world.aws.image(1).state = State::Pending;
+    world.reconcile(&image(1));
+    assert_eq!(world.ready("c").1, "ImagePending");
+}
+
 #[test]
 fn an_image_that_is_public_against_the_guard_rail_is_reported_by_the_share_that_lists_it() {
     let world =
@@ -368,7 +412,7 @@ fn a_share_that_has_moved_says_what_is_still_to_be_taken_back_elsewhere() {
 fn a_new_generation_is_acted_on_in_sight_and_the_repair_of_drift_is_not() {
     let mut world = World::of([share("a").accounts([1])]);
     let claims = world.cluster.claims(&image(1));
-    let before = world.aws.observe(&image(1), &claims, world.cluster.policy).unwrap();
+    let before = world.aws.observe(&image(1), &claims).unwrap();
     let plan = world.cluster.plan(&image(1), &claims, &before);
     world.cluster.secure(&image(1), &claims, &plan, 1);
     assert_eq!(world.ready("a"), said("Unknown", "Progressing", "acting on the spec"));

@@ -14,7 +14,7 @@ use crate::{
     share::{
         claim::{Claim, Standing},
         observed::{Permissions, Sight, Target},
-        plan::{Change, Plan, Refusal, launch_parties, plan, policy_allows, volume_parties},
+        plan::{Change, Plan, Refusal, launch_parties, plan, volume_parties},
         settle::protected,
     },
 };
@@ -39,16 +39,18 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
     }
     let Some(held) = &view.after.launch else { return image(view) };
     if let Sight::Hindered { .. } = view.after.sight
-        && !claim.lists.is_empty()
+        && claim.lists_somebody()
     {
         return image(view);
     }
     let target = Target::Image(view.image.id.clone());
-    let parties = launch_parties(view.claims, view.policy);
-    let missing = claim.lists.iter().filter(|p| !(held.contains(*p) && policy_allows(p, view.policy)));
+    let parties = launch_parties(view.claims);
+    let missing = claim.lists.difference(held);
     let excess =
         excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
-    verdict(&[target], missing.map(|p| (0, p)), excess.iter().map(|p| (0, p)), view, hypothetical, || {
+    let forbidden = claim.forbidden.iter();
+    let missing = missing.map(|p| (0, p));
+    verdict(&[target], forbidden, missing, excess.iter().map(|p| (0, p)), view, hypothetical, || {
         if claim.expired {
             NOBODY_ANY_MORE.into()
         } else if claim.lists.is_empty() {
@@ -99,7 +101,9 @@ pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan
     }
     let missing = missing.iter().map(|(index, p)| (*index, p));
     let excessive = excessive.iter().map(|(index, p)| (*index, p));
-    let verdict = verdict(&targets, missing, excessive, view, hypothetical, || {
+    let is_account = |p: &Principal| matches!(p, Principal::Account(_));
+    let forbidden = claim.forbidden.iter().filter(|(p, _)| asked.is_some() && is_account(p));
+    let verdict = verdict(&targets, forbidden, missing, excessive, view, hypothetical, || {
         if claim.expired {
             NOBODY_ANY_MORE.into()
         } else if asked.is_some_and(BTreeSet::is_empty) {
@@ -134,27 +138,29 @@ fn excess(
 
 fn verdict<'a>(
     targets: &[Target],
+    forbidden: impl Iterator<Item = (&'a Principal, &'a Refusal)>,
     missing: impl Iterator<Item = (usize, &'a Principal)>,
     excess: impl Iterator<Item = (usize, &'a Principal)>,
     view: &View<'_>,
     hypothetical: Option<&Plan>,
     synced: impl FnOnce() -> String,
 ) -> Verdict {
+    let mut absent = Faults::default();
+    forbidden.for_each(|(principal, refusal)| absent.note(principal, refusal.clone()));
     if let Some(plan) = hypothetical {
         let changes = plan.changes.iter().filter(|c| targets.contains(&c.target));
         let changes: Vec<String> = changes.map(ToString::to_string).collect();
         let refused = plan.refusals.iter().filter(|((target, _), _)| targets.contains(target));
-        let mut faults = Faults::default();
-        refused.for_each(|((_, principal), refusal)| faults.note(principal, refusal.clone()));
-        return match (changes.is_empty(), faults.gravest()) {
+        refused.for_each(|((_, principal), refusal)| absent.note(principal, refusal.clone()));
+        return match (changes.is_empty(), absent.gravest()) {
             (true, None) => Verdict::yes(Reason::Synced, synced()),
-            (true, Some(reason)) => Verdict::no(reason, faults.message("not given to")),
+            (true, Some(reason)) => Verdict::no(reason, absent.message("not given to")),
             (false, _) => {
                 Verdict::no(Reason::ChangesPending, format!("mode is Observe; it would {}", changes.join("; ")))
             }
         };
     }
-    let (mut absent, mut left) = (Faults::default(), Faults::default());
+    let mut left = Faults::default();
     missing.for_each(|(index, p)| absent.note(p, why(&targets[index], p, view)));
     excess.for_each(|(index, p)| left.note(p, why(&targets[index], p, view)));
     let messages: Vec<String> = [(&absent, "not given to"), (&left, "still held by")]

@@ -118,7 +118,8 @@ fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_part
     shares.take_in(0, Event::Apply(with_volumes("a", TWO, 1, 1, &[])));
     let (disk, region) = (DISK.parse::<SnapshotId>().unwrap(), image(ONE).region);
     let elsewhere = |parts: &BTreeMap<_, _>| {
-        let elsewhere = shares.elsewhere(&image(ONE), [&disk].into_iter(), parts, Timestamp::UNIX_EPOCH);
+        let elsewhere =
+            shares.elsewhere(&image(ONE), [&disk].into_iter(), parts, Timestamp::UNIX_EPOCH, &Policy::default());
         let images: Vec<ImageId> = elsewhere.into_values().flatten().map(|other| other.image).collect();
         (images, shares.images_with(&image(ONE), [&disk].into_iter(), parts))
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amishare::{
     api::{Principal, ami_share::ShareMode, stored::Stored},
+    config::{Allowed, Guardrail, NamespacePattern, Namespaces, Principals as AnyOr},
     share::granted::Granted,
 };
 use proptest::{
@@ -118,6 +119,40 @@ pub fn live_share() -> impl Strategy<Value = ShareCase> {
         let (launch, given) = (Principals::new(), BTreeMap::new());
         ShareCase { mode, volumes, retain, lists, fate: Fate::Alive, launch, given }
     })
+}
+
+/// Guard rails of any kind, for any of the two namespaces.
+pub fn any_guardrails() -> impl Strategy<Value = Vec<Guardrail>> {
+    let allowed = (principals(), prop::bool::weighted(0.2)).prop_map(|(some, any_account)| {
+        let mut allowed = Allowed { public: some.contains(&Principal::Everyone), ..Allowed::default() };
+        let (mut accounts, mut organizations, mut units) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for principal in some {
+            match principal {
+                Principal::Account(id) => drop(accounts.insert(id)),
+                Principal::Organization(arn) => drop(organizations.insert(arn)),
+                Principal::OrganizationalUnit(arn) => drop(units.insert(arn)),
+                Principal::Everyone => {}
+            }
+        }
+        allowed.account_ids = if any_account { AnyOr::Any } else { AnyOr::These(accounts) };
+        allowed.organization_arns = AnyOr::These(organizations);
+        allowed.organizational_unit_arns = AnyOr::These(units);
+        allowed
+    });
+    let region = prop_oneof![8 => Just(None), 2 => Just(Some("us-east-1")), 1 => Just(Some("eu-west-1"))];
+    let these = select(vec!["*", "images", "partners", "im*", "other"]);
+    let but = prop_oneof![3 => Just(None), 1 => Just(Some("partners"))];
+    let rule =
+        (these, but, region, prop::option::weighted(0.8, allowed)).prop_map(|(these, but, region, share_with)| {
+            let pattern = |text: &str| text.parse::<NamespacePattern>().unwrap();
+            Guardrail {
+                name: "ours".parse().unwrap(),
+                namespaces: Namespaces { these: [pattern(these)].into(), but: but.map(pattern).into_iter().collect() },
+                regions: region.map(|region| [region.parse().unwrap()].into()),
+                share_with,
+            }
+        });
+    vec(rule, 0..=3)
 }
 
 fn any_image(states: &'static [State]) -> impl Strategy<Value = ImageCase> {

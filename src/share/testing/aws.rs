@@ -10,7 +10,7 @@ use amishare::{
         claim::{Claim, Standing},
         observed::{Image, Observed, Permissions, Sight, Target},
         outcome::Outcome,
-        plan::{Change, Plan, Policy, Refusal},
+        plan::{Change, Plan, Refusal},
     },
 };
 
@@ -137,7 +137,7 @@ impl Aws {
     }
 
     /// What `observe` would see.
-    pub fn observe(&self, image: &ImageRef, claims: &[Claim], policy: Policy) -> Result<Observed, Failure> {
+    pub fn observe(&self, image: &ImageRef, claims: &[Claim]) -> Result<Observed, Failure> {
         if let Some(failure) = &self.down {
             return Err(failure.clone());
         }
@@ -159,13 +159,8 @@ impl Aws {
         };
         let snapshots = looked_at.into_iter().map(|id| (id.clone(), permissions(&id))).collect();
         let elsewhere = BTreeMap::new();
-        Ok(Observed {
-            sight,
-            launch,
-            snapshots,
-            elsewhere,
-            public_blocked: policy.allow_public.then_some(self.blocks_public),
-        })
+        let wants_public = claims.iter().any(|claim| claim.lists.contains(&Principal::Everyone));
+        Ok(Observed { sight, launch, snapshots, elsewhere, public_blocked: wants_public.then_some(self.blocks_public) })
     }
 
     fn see(&self, image: &ImageRef) -> (Sight, Option<Principals>) {

@@ -48,7 +48,13 @@ impl Cluster {
 
     /// What the objects say about an image.
     pub fn claims(&self, image: &ImageRef) -> Vec<Claim> {
-        self.objects.values().filter_map(|object| Claim::on(image, object, self.now)).collect()
+        self.objects.values().filter_map(|object| Claim::on(image, object, self.now, &self.policy)).collect()
+    }
+
+    /// The same objects under a configuration that forbids nothing.
+    pub fn lenient(&self) -> Self {
+        let policy = Policy { allow_public: true, guardrails: Vec::new(), ..self.policy.clone() };
+        Self { policy, ..self.clone() }
     }
 
     /// What claims on other images say about the snapshots that were looked at.
@@ -57,13 +63,13 @@ impl Cluster {
         for object in self.objects.values() {
             shares.take_in(0, Event::Apply(object.clone()));
         }
-        shares.elsewhere(image, seen.snapshots.keys(), &BTreeMap::new(), self.now)
+        shares.elsewhere(image, seen.snapshots.keys(), &BTreeMap::new(), self.now, &self.policy)
     }
 
     /// What there is to do.
     pub fn plan(&self, image: &ImageRef, claims: &[Claim], observed: &Observed) -> Plan {
         let none = Refusals::new();
-        plan(claims, observed, self.remembered.get(&image.id).unwrap_or(&none), self.policy)
+        plan(claims, observed, self.remembered.get(&image.id).unwrap_or(&none), &self.policy)
     }
 
     /// What has to be stored before anything is done, up to the given number of objects.
@@ -96,8 +102,8 @@ impl Cluster {
             self.remembered.entry(image.id.clone()).or_default().extend(refused);
         }
         let after = before.after(outcome);
-        let policy = self.policy;
-        let view = View { image, claims, after: &after, plan, outcome, policy };
+        let policy = self.policy.clone();
+        let view = View { image, claims, after: &after, plan, outcome, policy: &policy };
         for claim in claims {
             let events = notices::of_changes(claim, &view);
             self.events.extend(events.into_iter().map(|notice| (claim.key.name.clone(), notice)));

@@ -69,7 +69,8 @@ pub fn owner() -> Principal {
     OWNER.parse().unwrap()
 }
 
-/// An object by its name.
+/// An object by its name: `c` and `d` are in a namespace of their own.
 pub fn key(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "images".into(), name: name.into() }
+    let namespace = if matches!(name, "c" | "d") { "partners" } else { "images" };
+    ObjectKey { namespace: namespace.into(), name: name.into() }
 }

@@ -3,6 +3,7 @@
 
 use amishare::{
     api::{ImageRef, Principal},
+    config::{NamespacePattern, Principals},
     share::{
         claim::{Claim, Standing},
         observed::{Observed, Permissions, Sight, Target},
@@ -20,16 +21,17 @@ pub fn must_hold(
     claims: &[Claim],
     before: &Observed,
     aws: &Aws,
-    policy: Policy,
+    policy: &Policy,
 ) -> bool {
     let holds = aws.held(target).contains(principal);
     if matches!(target, Target::Image(id) if *id != image.id) {
         return holds;
     }
-    let forbidden = *principal == Principal::Everyone && !policy.allow_public;
-    let lists = |claim: &Claim| !forbidden && !claim.standing.leaves() && listed(claim, target, principal);
+    let lists = |claim: &Claim| {
+        !is_forbidden(claim, image, principal, policy) && !claim.standing.leaves() && listed(claim, target, principal)
+    };
     let Sight::Shareable(seen) = &before.sight else {
-        return holds && !is_taken_from_the_unshareable(claims, target, principal, before);
+        return holds && !is_taken_from_the_unshareable(claims, target, principal, before, &lists);
     };
     let is_the_images = match target {
         Target::Image(id) => *id == image.id,
@@ -55,14 +57,51 @@ pub fn must_hold(
     is_given && is_the_images && *principal != owner() && aws.could_give(target, principal)
 }
 
+/// Whether the operator's configuration forbids a claim to list a principal. Written from docs/adr/0016, without the code's rules.
+pub fn is_forbidden(claim: &Claim, image: &ImageRef, principal: &Principal, policy: &Policy) -> bool {
+    let namespace = claim.key.namespace.as_str();
+    let (mut denied, mut spoken) = (false, false);
+    for rule in &policy.guardrails {
+        let names = |pattern: &NamespacePattern| match pattern.to_string().as_str() {
+            "*" => true,
+            text if text.ends_with('*') => namespace.starts_with(text.trim_end_matches('*')),
+            text => namespace == text,
+        };
+        if !rule.namespaces.these.iter().any(names) || rule.namespaces.but.iter().any(names) {
+            continue;
+        }
+        denied |= rule.regions.as_ref().is_some_and(|regions| regions.iter().all(|region| *region != image.region));
+        if let Some(allowed) = &rule.share_with {
+            spoken = true;
+            denied |= match principal {
+                Principal::Account(id) => matches!(&allowed.account_ids, Principals::These(ids) if !ids.contains(id)),
+                Principal::Organization(arn) => {
+                    matches!(&allowed.organization_arns, Principals::These(arns) if !arns.contains(arn))
+                }
+                Principal::OrganizationalUnit(arn) => {
+                    matches!(&allowed.organizational_unit_arns, Principals::These(arns) if !arns.contains(arn))
+                }
+                Principal::Everyone => !allowed.public,
+            };
+        }
+    }
+    denied || (*principal == Principal::Everyone && !spoken && !policy.allow_public)
+}
+
 /// An image that cannot be shared keeps what it has; only what was given and nobody lists any more is taken back from its snapshots.
-fn is_taken_from_the_unshareable(claims: &[Claim], target: &Target, principal: &Principal, before: &Observed) -> bool {
+fn is_taken_from_the_unshareable(
+    claims: &[Claim],
+    target: &Target,
+    principal: &Principal,
+    before: &Observed,
+    lists: &dyn Fn(&Claim) -> bool,
+) -> bool {
     let Target::Snapshot(id) = target else { return false };
     if !matches!(before.snapshots.get(id), Some(Permissions::Held(_))) {
         return false;
     }
     let is_the_images = before.sight.image().is_none_or(|image| image.snapshots.contains(id));
-    let is_listed = claims.iter().any(|c| !c.standing.leaves() && listed(c, target, principal));
+    let is_listed = claims.iter().any(lists);
     let is_known = before.sight.image().is_some() || before.sight.is_gone();
     let takes = |claim: &Claim| match claim.standing {
         Standing::Leaving => true,

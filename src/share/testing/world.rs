@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use amishare::{
     api::{ConditionType, ImageRef, Principal, stored::Stored},
+    config::{API_VERSION, Guardrail, KIND, parse},
     share::{
         claim::Claim,
         observed::{Observed, Target},
@@ -55,6 +56,13 @@ impl World {
         self
     }
 
+    /// The same under these guard rails.
+    #[must_use]
+    pub fn under(mut self, guardrails: &str) -> Self {
+        self.cluster.policy.guardrails = guardrails_of(guardrails);
+        self
+    }
+
     /// Reconciles an image once; nothing when AWS was not or could not be asked.
     pub fn reconcile(&mut self, image: &ImageRef) -> Option<Round> {
         let (claims, before) = self.look(image)?;
@@ -75,7 +83,7 @@ impl World {
             }
             return None;
         }
-        match self.aws.observe(image, &claims, self.cluster.policy) {
+        match self.aws.observe(image, &claims) {
             Ok(mut before) => {
                 before.elsewhere = self.cluster.elsewhere(image, &before);
                 Some((claims, before))
@@ -138,4 +146,10 @@ impl World {
     pub fn ready(&self, name: &str) -> (String, String, String) {
         self.cluster.condition(name, ConditionType::Ready)
     }
+}
+
+/// The guard rails of a configuration file: `text` is the YAML of the list, in one line.
+pub fn guardrails_of(text: &str) -> Vec<Guardrail> {
+    let file = format!("{{apiVersion: {API_VERSION}, kind: {KIND}, guardrails: {text}}}");
+    parse("test", &file).unwrap().guardrails
 }

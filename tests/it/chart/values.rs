@@ -32,6 +32,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("leaderElection.renewDeadline", r#""14s""#),
     ("leaderElection.retryPeriod", r#""3s""#),
     ("settings.watchNamespaces", r#"["other"]"#),
+    ("settings.guardrails", r#"[{"name": "home", "namespaces": ["*"], "regions": ["us-east-1"]}]"#),
     ("settings.allowPublicSharing", "false"),
     ("settings.launchPermissionQuota", "2000"),
     ("settings.requestRateFactor", "0.25"),

@@ -122,7 +122,7 @@ impl<'a> Play<'a> {
             permit: WritePermit::always(),
         };
         let stopping = stop.clone();
-        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await });
+        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         self.log.push((what_for, cut.clone()));
         self.process = Some(Process { cut, stop, task, readiness, metrics });
         self.hint().await;

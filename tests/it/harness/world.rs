@@ -167,7 +167,7 @@ impl World {
             permit: WritePermit::always(),
         };
         let stopping = stop.clone();
-        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await });
+        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         self.operator = Some(Operator { stop, task });
         eventually("the operator is ready", || async {
             let missing = readiness.missing();

@@ -55,7 +55,7 @@ impl Replica {
         };
         let stop = CancellationToken::new();
         let (args, stopping) = (run_args([]), stop.clone());
-        tokio::spawn(async move { operate(&args, surroundings, stopping).await });
+        tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         Self { memory, aws, grants, metrics, _operator: stop.drop_guard() }
     }
 

@@ -31,6 +31,7 @@ async fn the_help_names_every_command_and_says_what_it_does() {
         &[
             "run Run the operator",
             "crds Print the CustomResourceDefinitions",
+            "guardrails Check the operator's configuration file",
             "check Wait until pages of an operator answer",
             "simulate Simulate EC2 and STS",
         ],

@@ -84,12 +84,11 @@ impl Arena {
             }
             return None;
         }
-        let mut before =
-            observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
+        let mut before = observe(&self.ec2, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
         before.elsewhere = self.cluster.elsewhere(image, &before);
         let plan = self.cluster.plan(image, &claims, &before);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
-        let outcome = apply(&self.ec2, &plan).await;
+        let outcome = apply(&self.ec2, &plan, &|| true).await;
         self.cluster.finish(image, &claims, &before, &plan, &outcome);
         Some((plan, outcome))
     }
@@ -98,13 +97,12 @@ impl Arena {
     pub async fn reconcile_until_killed(&mut self, image: &ImageRef, calls: u32) {
         let claims = self.cluster.claims(image);
         if claims.iter().any(Claim::needs_aws) {
-            let mut before =
-                observe(&self.ec2, image, &claims, self.cluster.policy, &Look::now(Urgency::Check)).await.unwrap();
+            let mut before = observe(&self.ec2, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
             before.elsewhere = self.cluster.elsewhere(image, &before);
             let plan = self.cluster.plan(image, &claims, &before);
             self.cluster.secure(image, &claims, &plan, usize::MAX);
             self.simulator.add_fault(Fault::new(FaultKind::AccessDenied).on("Modify*").after(calls));
-            apply(&self.ec2, &plan).await;
+            apply(&self.ec2, &plan, &|| true).await;
             self.simulator.clear_faults();
         }
     }

@@ -59,7 +59,7 @@ impl Operator {
             permit: WritePermit::always(),
         };
         let stopping = stop.clone();
-        let task = tokio::spawn(async move { operate(arguments(allow_public), surroundings, stopping).await });
+        let task = tokio::spawn(async move { operate(arguments(allow_public), surroundings, stopping).await.unwrap() });
         Self { metrics, connection, dead, stop, task }
     }
 
