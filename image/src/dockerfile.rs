@@ -24,7 +24,11 @@ const COPY: &str = "--from=build /rootfs/ /";
 pub fn settings(dockerfile: &str, arguments: &[(&str, &str)]) -> Result<Settings> {
     let instructions = instructions(dockerfile);
     let last = instructions.iter().rposition(|(word, _)| *word == "FROM").context("there is no FROM")?;
-    ensure!(instructions[last].1 == "scratch", "the last stage must begin from scratch, not from {}", instructions[last].1);
+    ensure!(
+        instructions[last].1 == "scratch",
+        "the last stage must begin from scratch, not from {}",
+        instructions[last].1
+    );
     let mut settings = Settings::default();
     let (mut copied, mut known) = (false, BTreeMap::new());
     for (word, rest) in &instructions[last + 1..] {

@@ -198,8 +198,14 @@ mod tests {
                 (entry.path().unwrap().display().to_string(), header.mode().unwrap())
             })
             .collect();
-        let expected =
-            [(BINARY, 0o755), ("etc", 0o755), (PASSWD, 0o644), ("etc/ssl", 0o755), ("etc/ssl/certs", 0o755), (ROOTS, 0o644)];
+        let expected = [
+            (BINARY, 0o755),
+            ("etc", 0o755),
+            (PASSWD, 0o644),
+            ("etc/ssl", 0o755),
+            ("etc/ssl/certs", 0o755),
+            (ROOTS, 0o644),
+        ];
         assert_eq!(entries, expected.map(|(path, mode)| (path.to_owned(), mode)));
     }
 

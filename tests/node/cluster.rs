@@ -9,6 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
     thread,
+    time::Instant,
 };
 
 use envtest::node::{ADDRESS, Node};
@@ -98,18 +99,16 @@ impl Cluster {
         run(&mut self.on(helm(arguments)), "")
     }
 
-    /// Kills the operator of a pod so that it can do nothing any more; its kubelet starts it again.
-    ///
-    /// On somebody else's node that cannot be done from here. The pod is deleted then, with no time to end.
+    /// Has a pod end without a moment to do anything more, and without coming back. On somebody else's node, to which no signal can be
+    /// sent from here, its process may still do something.
     pub fn crash(&self, namespace: &str, pod: &str, container: &str) {
-        if self.node.is_none() {
-            self.kubectl(&["delete", "pod", pod, "--namespace", namespace, "--grace-period=0", "--force"], "").unwrap();
-            return;
+        if self.is_ours() {
+            for process in processes_of(container.split_once("://").unwrap().1) {
+                let stopped = Command::new("kill").args(["-s", "STOP", &process]).status().unwrap();
+                assert!(stopped.success(), "{pod} has ended by itself");
+            }
         }
-        let id = container.split_once("://").unwrap().1;
-        let process = processes_of(id).pop().unwrap_or_else(|| panic!("no process of container {id}"));
-        let killed = Command::new("kill").args(["-s", "KILL", &process]).status().unwrap();
-        assert!(killed.success());
+        self.kubectl(&["delete", "pod", pod, "--namespace", namespace, "--grace-period=0", "--force"], "").unwrap();
     }
 
     /// What the kernel says of the processes of a container: `/proc/PID/status`. None on somebody else's node.
@@ -161,7 +160,9 @@ where
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { test(Release::on(cluster).await).await });
     };
+    let begun = Instant::now();
     let ended = thread::scope(|scope| scope.spawn(in_network).join());
+    tell(&format!("    {:.0} s on the node: {what}", begun.elapsed().as_secs_f32()));
     if let Err(panic) = ended {
         if let Some(node) = &cluster.node {
             tell(&node.logs());

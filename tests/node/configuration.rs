@@ -8,7 +8,9 @@ use crate::{
 
 /// Guard rails that let images be shared with one account, as a flag of helm.
 fn only(account: &str) -> String {
-    format!(r#"--set-json=settings.guardrails=[{{"name":"only","namespaces":["*"],"shareWith":{{"accountIds":["{account}"]}}}}]"#)
+    format!(
+        r#"--set-json=settings.guardrails=[{{"name":"only","namespaces":["*"],"shareWith":{{"accountIds":["{account}"]}}}}]"#
+    )
 }
 
 /// The same with a field that does not exist: read leniently, it would let everybody through.
@@ -20,7 +22,9 @@ async fn wait_valid(release: &Release, pod: &str, valid: bool) {
     eventually(&format!("{pod} says {line}"), || async {
         match release.page(pod, 8080, "/metrics") {
             Ok(metrics) if metrics.lines().any(|seen| seen == line) => Ok(()),
-            Ok(metrics) => Err(metrics.lines().find(|seen| seen.contains("configuration_valid ")).unwrap_or("-").to_owned()),
+            Ok(metrics) => {
+                Err(metrics.lines().find(|seen| seen.contains("configuration_valid ")).unwrap_or("-").to_owned())
+            }
             Err(error) => Err(error),
         }
     })

@@ -55,7 +55,10 @@ fn the_image_holds_no_shell_and_no_simulator_and_its_process_may_do_nothing() {
             let all = [&["exec", &name, "--namespace", NAME, "--"], command].concat();
             tokio::task::block_in_place(|| release.cluster.kubectl(&all, ""))
         };
-        assert_eq!(execute(&["/amishare", "--version"]).unwrap().trim(), concat!("amishare ", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            execute(&["/amishare", "--version"]).unwrap().trim(),
+            concat!("amishare ", env!("CARGO_PKG_VERSION"))
+        );
         let help = execute(&["/amishare", "--help"]).unwrap();
         assert!(help.contains("Run the operator") && !help.contains("simulate"), "{help}");
         for shell in ["sh", "/bin/sh", "/bin/bash", "/busybox/sh"] {

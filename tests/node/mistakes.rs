@@ -16,7 +16,9 @@ fn values_that_are_wrong_are_refused_by_name_and_nothing_changes() {
     on_cluster("wrong values are refused", async |release| {
         release.install(&[]);
         let (before, pods) = (deployment(&release), release.ready_pods());
-        for (wrong, part) in [("replicaCount=two", "replicaCount"), ("leaderElection.enabled=false", "set replicaCount=1")] {
+        for (wrong, part) in
+            [("replicaCount=two", "replicaCount"), ("leaderElection.enabled=false", "set replicaCount=1")]
+        {
             let error = release.upgrade(&[&format!("--set={wrong}")]).unwrap_err();
             assert!(error.contains(part), "{wrong}: {error}");
         }

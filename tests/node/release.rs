@@ -66,6 +66,9 @@ impl Release {
     /// Removes what a test may have left. Its AmiShares have nobody who could let go of them.
     fn clean(&self) {
         self.helm(&["uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=60s"]);
+        // That of a failed test stays for whoever wants to know why.
+        let leftovers = ["resourcequota/pods", &format!("pod/{NAME}-test")];
+        self.kubectl(&[&["delete", "--ignore-not-found", "--namespace", NAME][..], &leftovers].concat());
         if self.kubectl(&["get", "crd", "amishares.amishare.dev", "--ignore-not-found", "--output=name"]).is_empty() {
             return;
         }
@@ -155,6 +158,17 @@ impl Release {
     /// Whether there is such an object in the release's namespace or in none.
     pub fn there_is(&self, object: &str) -> bool {
         !self.kubectl(&["get", object, "--namespace", NAME, "--ignore-not-found", "--output=name"]).is_empty()
+    }
+
+    /// Lets there be so many pods in the release's namespace. Those that are there already stay.
+    pub fn allow_pods(&self, number: u32) {
+        let quota = json!({
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "pods", "namespace": NAME},
+            "spec": {"hard": {"pods": number.to_string()}},
+        });
+        self.kubectl_with(&["apply", "--server-side", "--filename=-"], &quota.to_string());
     }
 
     /// The operator's pods that are not being deleted, by name.

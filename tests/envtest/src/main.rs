@@ -179,7 +179,9 @@ fn announce(held: &Held) -> Result<()> {
     };
     let path = kubeconfig.display().to_string().replace('\'', r"'\''");
     let mut out = io::stdout();
-    write!(out, "export KUBECONFIG='{path}'\n{hint}").and_then(|()| out.flush()).context("could not print the kubeconfig")
+    write!(out, "export KUBECONFIG='{path}'\n{hint}")
+        .and_then(|()| out.flush())
+        .context("could not print the kubeconfig")
 }
 
 fn end_on_signal(events: Sender<Event>) -> Result<()> {

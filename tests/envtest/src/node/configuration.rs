@@ -81,8 +81,7 @@ pub(super) fn pause(dir: &Path, more: &NodeAssets) -> Result<PathBuf> {
     let (root, archive) = (dir.join("pause"), dir.join("pause.tar"));
     fs::create_dir(&root)?;
     fs::copy(more.node.join("pause"), root.join("pause")).context("could not copy pause")?;
-    let settings =
-        Settings { entrypoint: vec!["/pause".into()], user: "65535:65535".into(), labels: BTreeMap::new() };
+    let settings = Settings { entrypoint: vec!["/pause".into()], user: "65535:65535".into(), labels: BTreeMap::new() };
     oci::pack(&root, &settings, "localhost/pause:1", &archive)?;
     Ok(archive)
 }

@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 
 const GROUPS: &str = "/sys/fs/cgroup";
 /// The hierarchies in which the kubelet makes groups for pods.
-const CONTROLLERS: [&str; 9] =
-    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"];
+const CONTROLLERS: [&str; 9] = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"];
 
 /// What this machine lacks for a node, in words; nothing if it can have one.
 pub fn lacking() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it takes root".into());
     }
-    for (tool, package) in [("unshare", "util-linux"), ("mount", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")] {
+    for (tool, package) in [("unshare", "util-linux"), ("mount", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")]
+    {
         if find(tool).is_none() {
             return Some(format!("there is no {tool}: apt-get install {package}"));
         }
@@ -39,9 +39,7 @@ pub fn lacking() -> Option<String> {
     let output = namespaces.stdin(Stdio::null()).output();
     match output {
         Ok(output) if output.status.success() => None,
-        Ok(output) => {
-            Some(format!("namespaces cannot be made: {}", String::from_utf8_lossy(&output.stderr).trim()))
-        }
+        Ok(output) => Some(format!("namespaces cannot be made: {}", String::from_utf8_lossy(&output.stderr).trim())),
         Err(error) => Some(format!("namespaces cannot be made: {error}")),
     }
 }

@@ -86,7 +86,12 @@ impl Node {
         let mut node = Self { dir, kubectl: assets.kubectl, kubeconfig, init: 0, supervisor };
         while !node.dir.join("ready").exists() {
             node.check()?;
-            ensure!(Instant::now() < deadline, "the node is not ready after {} s:\n{}", START_DEADLINE.as_secs(), node.logs());
+            ensure!(
+                Instant::now() < deadline,
+                "the node is not ready after {} s:\n{}",
+                START_DEADLINE.as_secs(),
+                node.logs()
+            );
             thread::sleep(POLL);
         }
         node.init = node.first_in_namespaces()?;
@@ -152,7 +157,8 @@ impl Node {
     /// The ends of all logs.
     pub fn logs(&self) -> String {
         let entries = fs::read_dir(&self.dir).map(|entries| entries.flatten().map(|entry| entry.path()));
-        let mut logs: Vec<PathBuf> = entries.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+        let mut logs: Vec<PathBuf> =
+            entries.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
         logs.sort();
         logs.iter().map(|log| format!("--- {}\n{}\n", log.display(), tail(log))).collect()
     }
