@@ -22,6 +22,7 @@ STATIC := -C target-feature=+crt-static -C strip=symbols
 # The files of the image, and the image.
 ROOTFS := $(TARGET)/image/rootfs
 ARCHIVE := $(TARGET)/image/ami-share-operator.tar
+NAME := localhost/ami-share-operator:$(VERSION)
 PACKER := cargo run --quiet --release --locked -p packer --
 
 # The user's own KUBECONFIG is taken only when it is given to make by name, never from the environment by accident.
@@ -58,7 +59,7 @@ node-image: build
 	    --features model,tokio/test-util -- $(STATIC) && \
 	  rm -rf $(TARGET)/node-image/rootfs && \
 	  $(TARGET)/debug/packer rootfs --binary $(TARGET)/node-image/debug/amishare --into $(TARGET)/node-image/rootfs && \
-	  $(TARGET)/debug/packer pack --rootfs $(TARGET)/node-image/rootfs --name localhost/ami-share-operator:$(VERSION) \
+	  $(TARGET)/debug/packer pack --rootfs $(TARGET)/node-image/rootfs --name $(NAME) \
 	    --out $(TARGET)/node-image/image.tar --unmeasured >/dev/null; \
 	elif [[ -n $${AMISHARE_REQUIRE_NODE:-} ]]; then echo "$$lacking" >&2; exit 1; fi
 
@@ -71,7 +72,7 @@ bench: toolchain ## Measure the operator beside a bare client and its peers; QUI
 
 .PHONY: image
 image: rootfs ## Pack the image without a Docker engine, and say how large it is and how soon it answers
-	@$(PACKER) pack --rootfs $(ROOTFS) --name ami-share-operator:$(VERSION) --out $(ARCHIVE)
+	@$(PACKER) pack --rootfs $(ROOTFS) --name $(NAME) --out $(ARCHIVE)
 
 # What the Dockerfile runs, too, and without a network once `cargo fetch` and `make image-tools` have run.
 .PHONY: rootfs

@@ -2,6 +2,7 @@
 //!
 //! Equal files and settings give equal bytes: no times, no owners, no order but that of the names.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -104,7 +105,11 @@ fn layer(root: &Path) -> Result<Vec<u8>> {
 
 fn blob(archive: &mut Builder<impl Write>, media_type: &str, content: &[u8]) -> Result<Value> {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash.as_ref().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     append(archive, &format!("blobs/sha256/{hash}"), content)?;
     Ok(json!({"mediaType": media_type, "digest": format!("sha256:{hash}"), "size": content.len()}))
 }

@@ -4,6 +4,7 @@
 //! skips these tests and says why, unless `AMISHARE_REQUIRE_NODE` is set. They run one after another: there is one node, and the
 //! chart has one release on it.
 
+mod authorities;
 mod cluster;
 mod configuration;
 mod install;

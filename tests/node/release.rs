@@ -42,7 +42,8 @@ images:
 pub struct Release {
     pub cluster: &'static Cluster,
     pub aws: Simulator,
-    endpoint: String,
+    /// Where it listens.
+    plain: SocketAddr,
     _serving: DropGuard,
 }
 
@@ -53,21 +54,30 @@ impl Release {
         // On a cluster of the user's, the address that pods see may be that of a bridge or of a router.
         let here = if cluster.is_ours() { cluster.address } else { [0, 0, 0, 0].into() };
         let listener = TcpListener::bind(SocketAddr::from((here, 0))).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let plain = listener.local_addr().unwrap();
         let serving = CancellationToken::new();
         let (served, stop) = (aws.clone(), serving.clone());
         tokio::spawn(async move { served.serve(listener, stop.cancelled_owned()).await });
-        let endpoint = format!("http://{}", SocketAddr::from((cluster.address, port)));
-        let release = Self { cluster, aws, endpoint, _serving: serving.drop_guard() };
+        let release = Self { cluster, aws, plain, _serving: serving.drop_guard() };
         release.clean();
         release
+    }
+
+    /// Where the simulated AWS listens, in the eyes of this process.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain
+    }
+
+    /// Creates an object, or makes it so.
+    pub fn apply(&self, object: &Value) {
+        self.kubectl_with(&["apply", "--server-side", "--filename=-"], &object.to_string());
     }
 
     /// Removes what a test may have left. Its AmiShares have nobody who could let go of them.
     fn clean(&self) {
         self.helm(&["uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=60s"]);
         // That of a failed test stays for whoever wants to know why.
-        let leftovers = ["resourcequota/pods", &format!("pod/{NAME}-test")];
+        let leftovers = ["resourcequota/pods", "configmap/company-authorities", &format!("pod/{NAME}-test")];
         self.kubectl(&[&["delete", "--ignore-not-found", "--namespace", NAME][..], &leftovers].concat());
         if self.kubectl(&["get", "crd", "amishares.amishare.dev", "--ignore-not-found", "--output=name"]).is_empty() {
             return;
@@ -113,13 +123,14 @@ impl Release {
     /// The values with which the operator runs here, as flags of helm.
     fn values(&self) -> Vec<String> {
         let (repository, tag) = self.cluster.image.rsplit_once(':').unwrap();
+        let endpoint = SocketAddr::from((self.cluster.address, self.plain.port()));
         let environment = json!([
             {"name": "AWS_ACCESS_KEY_ID", "value": "999988887777"},
             {"name": "AWS_SECRET_ACCESS_KEY", "value": "secret"},
         ]);
         vec![
             format!("--set=image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent"),
-            format!("--set=aws.region={REGION},aws.endpointUrl={}", self.endpoint),
+            format!("--set=aws.region={REGION},aws.endpointUrl=http://{endpoint}"),
             format!("--set-json=extraEnv={environment}"),
         ]
     }
@@ -132,7 +143,7 @@ impl Release {
                 "kind": "Namespace",
                 "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
             });
-            self.kubectl_with(&["apply", "--filename=-"], &manifest.to_string());
+            self.apply(&manifest);
         }
         self.helm(&self.arguments("install", values).iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -168,7 +179,7 @@ impl Release {
             "metadata": {"name": "pods", "namespace": NAME},
             "spec": {"hard": {"pods": number.to_string()}},
         });
-        self.kubectl_with(&["apply", "--server-side", "--filename=-"], &quota.to_string());
+        self.apply(&quota);
     }
 
     /// The operator's pods that are not being deleted, by name.
@@ -208,7 +219,7 @@ impl Release {
             "metadata": {"name": share, "namespace": IMAGES},
             "spec": {"region": REGION, "image": {"id": image}, "shareWith": {"accountIds": accounts}},
         });
-        self.kubectl_with(&["apply", "--server-side", "--filename=-"], &manifest.to_string());
+        self.apply(&manifest);
     }
 
     /// Applies the samples, and waits until all that share something are ready.
