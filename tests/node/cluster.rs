@@ -138,10 +138,7 @@ fn run(command: &mut Command, input: &str) -> Result<String, String> {
 }
 
 /// Runs a test on the cluster, when it is its turn, with nothing there of the tests before it. Says so where there is no cluster.
-pub fn on_cluster<T: AsyncFnOnce(Release)>(what: &str, test: T)
-where
-    T: Send,
-{
+pub fn on_cluster(what: &str, test: impl AsyncFnOnce(Release) + Send) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let cluster = match Cluster::get() {

@@ -4,6 +4,8 @@
 //! skips these tests and says why, unless `AMISHARE_REQUIRE_NODE` is set. They run one after another: there is one node, and the
 //! chart has one release on it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod authorities;
 mod cluster;
 mod configuration;

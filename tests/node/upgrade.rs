@@ -35,12 +35,13 @@ fn an_upgrade_rolls_while_shares_change_and_loses_none_of_the_changes() {
                 said
             })
         };
+        // Somebody who comes and goes, beside somebody who stays.
+        let listed = |change: u32| -> &[&str] { if change.is_multiple_of(2) { &[A] } else { &[A, B] } };
         let mut changes = 0_u32;
         tokio::task::block_in_place(|| {
             while !rolled.load(Ordering::Acquire) {
                 changes += 1;
-                // Somebody who comes and goes, beside somebody who stays.
-                release.share("changing", OTHER, if changes % 2 == 0 { &[A] } else { &[A, B] });
+                release.share("changing", OTHER, listed(changes));
                 thread::yield_now();
             }
         });
@@ -51,9 +52,8 @@ fn an_upgrade_rolls_while_shares_change_and_loses_none_of_the_changes() {
         assert_eq!(release.ready_pods(), after);
 
         // The last change is what counts, whoever was there to see it.
-        let last: &[&str] = if changes % 2 == 0 { &[A] } else { &[A, B] };
         release.wait_ready("changing", "True", "Synced").await;
-        release.wait_holders(OTHER, last).await;
+        release.wait_holders(OTHER, listed(changes)).await;
         release.share("changing", OTHER, &[A, C]);
         release.wait_holders(OTHER, &[A, C]).await;
 

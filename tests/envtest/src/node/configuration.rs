@@ -1,6 +1,7 @@
 //! The files of a node: configuration, keys, tokens, and the image of the process that holds a pod's namespaces.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,8 @@ pub(super) fn write(dir: &Path, cgroup: &str, more: &NodeAssets, runc: &Path) ->
     let mut tokens = String::new();
     for (file, user, group) in USERS {
         let token = token()?;
-        tokens.push_str(&format!("{token},{user},{file},\"{group}\"\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(tokens, "{token},{user},{file},\"{group}\"");
         let path = dir.join(format!("{file}.kubeconfig"));
         kubeconfig::write(&path, &url, &authority.certificate, &Identity::Token(&token))?;
     }

@@ -160,7 +160,8 @@ impl Node {
         let mut logs: Vec<PathBuf> =
             entries.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
         logs.sort();
-        logs.iter().map(|log| format!("--- {}\n{}\n", log.display(), tail(log))).collect()
+        let ends: Vec<String> = logs.iter().map(|log| format!("--- {}\n{}", log.display(), tail(log))).collect();
+        ends.join("\n")
     }
 }
 
