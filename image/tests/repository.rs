@@ -22,7 +22,7 @@ fn the_dockerfile_lays_out_the_files_with_the_same_command_and_without_a_network
     let toolchain = read("rust-toolchain.toml");
     let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"')).unwrap();
     assert_eq!(build[0], format!("FROM rust:{channel}-bookworm AS build"));
-    let last = build.iter().take_while(|line| **line != "FROM scratch").filter(|line| !line.is_empty()).next_back();
+    let last = build.iter().take_while(|line| **line != "FROM scratch").filter(|line| !line.is_empty()).last();
     assert_eq!(last, Some(&"RUN --network=none CARGO_NET_OFFLINE=true make rootfs ROOTFS=/rootfs"));
     let makefile = read("Makefile");
     assert!(makefile.contains("\nimage: rootfs ") && makefile.contains("\nrootfs: "), "make image has the same files");

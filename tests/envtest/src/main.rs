@@ -66,14 +66,14 @@ struct Start {
 
 /// What the main thread waits for.
 enum Event {
-    Started(Box<Result<Held>>),
+    Started(Result<Held>),
     End,
 }
 
 /// What ends with this process.
 enum Held {
-    Plane(ControlPlane),
-    Node(Node),
+    Plane(Box<ControlPlane>),
+    Node(Box<Node>),
 }
 
 impl Held {
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse() {
         Cli::Build(options) => build(&options),
         Cli::Start(Start { dir, kubeconfig, with_parent }) => {
-            hold(with_parent, || Ok(Held::Plane(launch(dir, kubeconfig)?)))
+            hold(with_parent, || Ok(Held::Plane(Box::new(launch(dir, kubeconfig)?))))
         }
         Cli::Node(options) => on_node(options),
     };
@@ -119,7 +119,7 @@ fn on_node(options: NodeOptions) -> Result<()> {
         return Ok(());
     }
     let NodeOptions { images, with_parent, .. } = options;
-    hold(with_parent, move || Ok(Held::Node(Node::start(&images)?)))
+    hold(with_parent, move || Ok(Held::Node(Box::new(Node::start(&images)?))))
 }
 
 /// Launches something and keeps it until this process is told to end.
@@ -132,13 +132,13 @@ fn hold(with_parent: bool, launch: impl FnOnce() -> Result<Held> + Send + 'stati
     if with_parent && stdin_is_pipe() {
         end_with_stdin(events.clone());
     }
-    thread::spawn(move || events.send(Event::Started(Box::new(launch()))));
+    thread::spawn(move || events.send(Event::Started(launch())));
 
     let mut held = None;
     loop {
         match received.recv_timeout(TICK) {
             Ok(Event::Started(result)) => {
-                let started = held.insert((*result)?);
+                let started = held.insert(result?);
                 announce(started)?;
             }
             Err(RecvTimeoutError::Timeout) => {}
