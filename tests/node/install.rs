@@ -1,6 +1,9 @@
 //! What a user sees first: the chart is installed, its pods run, and the samples do what they say.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cluster::on_cluster,
@@ -41,7 +44,14 @@ fn helm_test_finds_the_operator_by_its_name_and_fails_when_it_is_gone() {
         })
         .await;
         let error = release.try_helm(&["test", NAME, "--timeout=6s"]).unwrap_err();
-        assert!(error.contains(&format!("{NAME}-test")), "{error}");
+        let pod = format!("{NAME}-test");
+        assert!(error.contains(&pod), "{error}");
+        let begun = Instant::now();
+        release.kubectl(&["delete", "pod", &pod, "--namespace", NAME]);
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it ends when it is told to, and not when it is killed for that"
+        );
     });
 }
 

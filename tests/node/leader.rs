@@ -38,6 +38,8 @@ fn the_standby_takes_over_from_a_leader_that_is_killed_and_nothing_is_taken_back
         ));
 
         release.allow_pods(10);
+        // Whoever makes pods has been refused again and again, and waits longer and longer, unless something happens.
+        release.kubectl(&["annotate", "pod", &standby, "example.com/touched=now", "--namespace", crate::release::NAME]);
         eventually("there are two ready pods again", || async {
             let ready = release.ready_pods();
             if ready.len() == 2 { Ok(()) } else { Err(format!("{ready:?}")) }

@@ -43,7 +43,7 @@ fn an_upgrade_whose_pods_never_become_ready_is_rolled_back_and_an_old_pod_works_
         let upgrade = {
             let release = std::sync::Arc::clone(&release);
             tokio::task::spawn_blocking(move || {
-                release.upgrade(&["--set=extraArgs={--no-such-flag}", "--timeout=25s", "--rollback-on-failure"])
+                release.upgrade(&["--set=extraArgs={--no-such-flag}", "--timeout=20s", "--rollback-on-failure"])
             })
         };
         crate::wait::eventually("a new pod fails", || async {
