@@ -76,8 +76,16 @@ impl Release {
     /// Removes what a test may have left. Its AmiShares have nobody who could let go of them.
     fn clean(&self) {
         self.helm(&["uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=60s"]);
-        // That of a failed test stays for whoever wants to know why.
-        let leftovers = ["resourcequota/pods", "configmap/company-authorities", &format!("pod/{NAME}-test")];
+        let gone = ["wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=operator", "--timeout=60s"];
+        self.kubectl(&[&gone[..], &["--namespace", NAME]].concat());
+        // The lease is not the release's, and whoever was stopped without its role could not give it back. The pod of a failed test
+        // stays for whoever wants to know why.
+        let leftovers = [
+            &format!("lease/{NAME}"),
+            "resourcequota/pods",
+            "configmap/company-authorities",
+            &format!("pod/{NAME}-test"),
+        ];
         self.kubectl(&[&["delete", "--ignore-not-found", "--namespace", NAME][..], &leftovers].concat());
         if self.kubectl(&["get", "crd", "amishares.amishare.dev", "--ignore-not-found", "--output=name"]).is_empty() {
             return;
