@@ -11,7 +11,7 @@ use axum::http::Uri;
 use clap::Args;
 use tokio::time::Instant;
 
-use crate::api::Interval;
+use crate::{api::Interval, runtime::shutdown};
 
 /// The longest that one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -39,8 +39,17 @@ fn page(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Waits until all pages answer with 200.
+/// Waits until all pages answer with 200, or somebody asks it to stop.
 pub(super) async fn check(args: CheckArgs) -> anyhow::Result<()> {
+    // The first process of a container gets no signal that it does not listen for: its pod would be half a minute about to end.
+    let stop = shutdown::on_signal()?;
+    let Some(answered) = stop.run_until_cancelled(all_answer(args)).await else {
+        bail!("stopped before all pages have answered");
+    };
+    answered
+}
+
+async fn all_answer(args: CheckArgs) -> anyhow::Result<()> {
     let deadline = Instant::now() + args.timeout.as_duration();
     for page in args.pages {
         loop {

@@ -35,9 +35,10 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// The API server's certificate.
-    fn server(&self) -> Result<Pair> {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+    /// The API server's certificate, for these names and addresses.
+    pub(crate) fn server(&self, names: &[&str]) -> Result<Pair> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name("kube-apiserver", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(params)
@@ -74,7 +75,7 @@ fn name(common: &str, organisation: Option<&str>) -> DistinguishedName {
 pub(crate) fn write(dir: &Path) -> Result<(Authority, String)> {
     let authority = Authority::new()?;
     write_private(&dir.join("ca.crt"), &authority.certificate)?;
-    let server = authority.server()?;
+    let server = authority.server(&["127.0.0.1", "localhost"])?;
     write_private(&dir.join("apiserver.crt"), &server.certificate)?;
     write_private(&dir.join("apiserver.key"), &server.key)?;
     let service_accounts = KeyPair::generate()?;
@@ -85,7 +86,8 @@ pub(crate) fn write(dir: &Path) -> Result<(Authority, String)> {
     Ok((authority, token))
 }
 
-fn token() -> Result<String> {
+/// 32 random bytes.
+pub(crate) fn token() -> Result<String> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).ok().context("the system gave no random numbers")?;
     Ok(hex(&bytes))

@@ -26,6 +26,10 @@ struct Module {
     folder: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
+    /// Programs of our own in the module: path and text.
+    sources: &'static [(&'static str, &'static str)],
+    /// What is built and what is left out.
+    tags: &'static str,
     /// Name, package, and seconds that it took on two cores with cold caches.
     binaries: &'static [(&'static str, &'static str, u32)],
     linker_flags: fn() -> Result<String>,
@@ -36,6 +40,8 @@ const KUBE: Module = Module {
     folder: "envtest",
     go_mod: include_str!("../kube/go.mod"),
     go_sum: include_str!("../kube/go.sum"),
+    sources: &[],
+    tags: "",
     binaries: &[
         ("etcd", "go.etcd.io/etcd/server/v3", 45),
         ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 170),
@@ -51,9 +57,74 @@ const HELM: Module = Module {
     folder: "helm",
     go_mod: include_str!("../helm/go.mod"),
     go_sum: include_str!("../helm/go.sum"),
+    sources: &[],
+    tags: "",
     binaries: &[("helm", "helm.sh/helm/v4/cmd/helm", 130)],
     linker_flags: helm_flags,
 };
+
+/// What of Kubernetes runs only on a node; apart from [`KUBE`], so that nobody builds it who needs no node.
+const KUBE_NODE: Module = Module {
+    what: "the kubelet",
+    folder: "node-kube",
+    go_mod: include_str!("../kubelet/go.mod"),
+    go_sum: include_str!("../kubelet/go.sum"),
+    binaries: &[
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet", 45),
+        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 20),
+        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", 15),
+    ],
+    ..KUBE
+};
+
+/// What starts containers, but for runc, and gives pods their addresses.
+const NODE: Module = Module {
+    what: "containerd",
+    folder: "node",
+    go_mod: include_str!("../node/go.mod"),
+    go_sum: include_str!("../node/go.sum"),
+    sources: &[("pause/main.go", include_str!("../node/pause/main.go"))],
+    // These need C libraries.
+    tags: "no_btrfs no_devmapper no_zfs",
+    binaries: &[
+        ("containerd", "github.com/containerd/containerd/v2/cmd/containerd", 110),
+        ("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", 10),
+        ("ctr", "github.com/containerd/containerd/v2/cmd/ctr", 15),
+        ("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local", 5),
+        ("loopback", "github.com/containernetworking/plugins/plugins/main/loopback", 5),
+        ("ptp", "github.com/containernetworking/plugins/plugins/main/ptp", 10),
+        ("pause", "./pause", 2),
+    ],
+    linker_flags: plain_flags,
+};
+
+/// The names of Services; a module of its own, because it wants other client libraries than the servers.
+const DNS: Module = Module {
+    what: "CoreDNS",
+    folder: "node-dns",
+    go_mod: include_str!("../dns/go.mod"),
+    go_sum: include_str!("../dns/go.sum"),
+    sources: &[("main.go", include_str!("../dns/main.go"))],
+    tags: "",
+    binaries: &[("coredns", ".", 90)],
+    linker_flags: plain_flags,
+};
+
+/// Where the binaries of a node are, besides those of a control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeAssets {
+    /// The kubelet, the scheduler and kube-proxy.
+    pub(crate) kube: PathBuf,
+    /// containerd, the programs of its containers and of their network, and `pause`.
+    pub(crate) node: PathBuf,
+    /// CoreDNS.
+    pub(crate) dns: PathBuf,
+}
+
+/// The binaries of a node from the cache, built where they are missing.
+pub(crate) fn build_node() -> Result<NodeAssets> {
+    Ok(NodeAssets { kube: built(&KUBE_NODE)?, node: built(&NODE)?, dns: built(&DNS)? })
+}
 
 /// The binaries of a control plane from the cache, built where they are missing.
 pub(crate) fn build() -> Result<Assets> {
@@ -93,6 +164,14 @@ fn build_into(module: &Module, dir: &Path, cache: &Path, flags: &str) -> Result<
     let scratch = scratch.keep();
     fs::write(scratch.join("go.mod"), module.go_mod)?;
     fs::write(scratch.join("go.sum"), module.go_sum)?;
+    for (path, text) in module.sources {
+        let path = scratch.join(path);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, text)?;
+    }
+    // Beside the sources, one could have the name of the other's directory.
+    let results = scratch.join("built");
+    fs::create_dir(&results)?;
     for (index, (name, package, seconds)) in module.binaries.iter().enumerate() {
         let target = dir.join(name);
         if target.is_file() {
@@ -101,20 +180,26 @@ fn build_into(module: &Module, dir: &Path, cache: &Path, flags: &str) -> Result<
         let position = format!("{}/{}", index + 1, module.binaries.len());
         say(&format!("[{position}] building {name} (about {seconds} s with two cores and empty caches)"));
         let started = Instant::now();
-        let partial = build_one(&mut supervisor, &scratch, name, package, flags)?;
+        let partial = results.join(name);
+        build_one(&mut supervisor, &scratch, &partial, package, &[module.tags, flags])?;
         fs::rename(&partial, &target).with_context(|| format!("could not write {}", target.display()))?;
         say(&format!("[{position}] built {name} in {} s", started.elapsed().as_secs()));
     }
     Ok(())
 }
 
-fn build_one(supervisor: &mut Supervisor, scratch: &Path, name: &str, package: &str, flags: &str) -> Result<PathBuf> {
-    let partial = scratch.join(name);
+fn build_one(
+    supervisor: &mut Supervisor,
+    scratch: &Path,
+    partial: &Path,
+    package: &str,
+    [tags, flags]: &[&str; 2],
+) -> Result<()> {
     let log = scratch.join("go.log");
     let output = create_private(&log)?;
     let mut go = Command::new("go");
-    go.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags, "-o"])
-        .arg(&partial)
+    go.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", tags, "-ldflags", flags, "-o"])
+        .arg(partial)
         .arg(package)
         .current_dir(scratch)
         // Static, as Kubernetes releases are: no C compiler is needed and the result runs in any image.
@@ -129,11 +214,11 @@ fn build_one(supervisor: &mut Supervisor, scratch: &Path, name: &str, package: &
     let status = supervisor.run("go build", go)?;
     ensure!(
         status.success(),
-        "go build of {name} failed ({status}); the build needs a Go module proxy (GOPROXY), 3 GB of memory and 5 GB \
+        "go build of {package} failed ({status}); the build needs a Go module proxy (GOPROXY), 3 GB of memory and 5 GB \
          of disk, or else set KUBEBUILDER_ASSETS to a directory with the binaries. Go said:\n{}",
         tail(&log)
     );
-    Ok(partial)
+    Ok(())
 }
 
 /// Without these the servers call themselves v0.0.0-master, and clients and feature gates misbehave.
@@ -153,6 +238,12 @@ fn helm_flags() -> Result<String> {
     Ok(format!("-s -w -X helm.sh/helm/v4/internal/version.version=v{version}"))
 }
 
+/// Without symbols, which nobody looks at.
+#[allow(clippy::unnecessary_wraps, reason = "the flags of other modules can be wrong")]
+fn plain_flags() -> Result<String> {
+    Ok("-s -w".into())
+}
+
 impl Module {
     /// The version of a module that go.mod requires.
     fn required(&self, module: &str) -> Result<&'static str> {
@@ -164,7 +255,12 @@ impl Module {
 
     /// Everything that the binaries depend on.
     fn key(&self, go: &str, flags: &str) -> String {
-        let inputs = [self.go_mod, self.go_sum, go, flags].join("\0");
+        let mut inputs = vec![self.go_mod, self.go_sum, go, flags];
+        if !self.tags.is_empty() {
+            inputs.push(self.tags);
+        }
+        inputs.extend(self.sources.iter().map(|(_, text)| *text));
+        let inputs = inputs.join("\0");
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, inputs.as_bytes());
         hex(hash.as_ref()).chars().take(16).collect()
     }

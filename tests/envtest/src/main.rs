@@ -1,4 +1,4 @@
-//! `envtest build` and `envtest start`: the control plane for shell scripts.
+//! `envtest build`, `envtest start` and `envtest node`: the control plane and the node for shell scripts.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -7,28 +7,51 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
+use envtest::node::{self, Node};
 use envtest::{ControlPlane, assets, helm};
 use rustix::fs::{FileType, fstat};
 use rustix::process::getppid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Builds and runs a real Kubernetes API server for tests and the demo.
+/// Builds and runs a real Kubernetes API server, or a cluster with a node, for tests and the demo.
 #[derive(Parser)]
 #[command(version)]
 enum Cli {
     /// Builds the binaries and helm, unless the cache or `KUBEBUILDER_ASSETS` has them, and prints the directory of the servers.
-    Build {
-        /// Leaves helm out.
-        #[arg(long)]
-        only_servers: bool,
-    },
+    Build(Build),
     /// Runs a control plane until SIGINT, SIGTERM or SIGHUP. Prints `export KUBECONFIG=…` once it is ready.
     ///
     /// The processes end with this one even if it is killed with SIGKILL.
     Start(Start),
+    /// Runs a control plane and a node on which pods run, in namespaces of their own, until SIGINT, SIGTERM or SIGHUP. Prints
+    /// `export KUBECONFIG=…` and how to get into its network once it is ready.
+    Node(NodeOptions),
+}
+
+#[derive(Args)]
+struct Build {
+    /// The binaries of a node, too.
+    #[arg(long)]
+    node: bool,
+    /// Leaves helm out.
+    #[arg(long, conflicts_with = "node")]
+    only_servers: bool,
+}
+
+#[derive(Args)]
+struct NodeOptions {
+    /// Archives of images that the node has.
+    #[arg(long = "image", value_name = "FILE")]
+    images: Vec<PathBuf>,
+    /// Ends, too, when the process that started this one ends, and at the end of standard input if that is a pipe.
+    #[arg(long)]
+    with_parent: bool,
+    /// Only says whether this machine can have a node, and what it lacks.
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Args)]
@@ -46,14 +69,32 @@ struct Start {
 
 /// What the main thread waits for.
 enum Event {
-    Started(Box<Result<ControlPlane>>),
+    Started(Result<Held>),
     End,
+}
+
+/// What ends with this process.
+enum Held {
+    Plane(Box<ControlPlane>),
+    Node(Box<Node>),
+}
+
+impl Held {
+    fn check(&mut self) -> Result<()> {
+        match self {
+            Self::Plane(plane) => plane.check(),
+            Self::Node(node) => node.check(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse() {
-        Cli::Build { only_servers } => build(only_servers),
-        Cli::Start(options) => start(options),
+        Cli::Build(options) => build(&options),
+        Cli::Start(Start { dir, kubeconfig, with_parent }) => {
+            hold(with_parent, || Ok(Held::Plane(Box::new(launch(dir, kubeconfig)?))))
+        }
+        Cli::Node(options) => on_node(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,31 +105,45 @@ fn main() -> ExitCode {
     }
 }
 
-fn build(only_servers: bool) -> Result<()> {
+fn build(options: &Build) -> Result<()> {
     let assets = assets()?;
-    if !only_servers {
+    if !options.only_servers {
         helm()?;
+    }
+    if options.node {
+        node::build()?;
     }
     writeln!(io::stdout(), "{}", assets.dir().display()).context("could not print the directory")
 }
 
-fn start(options: Start) -> Result<()> {
+fn on_node(options: NodeOptions) -> Result<()> {
+    if let Some(lacking) = node::lacking() {
+        bail!("this machine cannot have a node: {lacking}");
+    }
+    if options.check {
+        return Ok(());
+    }
+    let NodeOptions { images, with_parent, .. } = options;
+    hold(with_parent, move || Ok(Held::Node(Box::new(Node::start(&images)?))))
+}
+
+/// Launches something and keeps it until this process is told to end.
+fn hold(with_parent: bool, launch: impl FnOnce() -> Result<Held> + Send + 'static) -> Result<()> {
     const TICK: Duration = Duration::from_millis(200);
     // First, so that a parent that ends early is noticed.
-    let parent = options.with_parent.then(getppid);
+    let parent = with_parent.then(getppid);
     let (events, received) = mpsc::channel();
     end_on_signal(events.clone())?;
-    if options.with_parent && stdin_is_pipe() {
+    if with_parent && stdin_is_pipe() {
         end_with_stdin(events.clone());
     }
-    let Start { dir, kubeconfig, .. } = options;
-    thread::spawn(move || events.send(Event::Started(Box::new(launch(dir, kubeconfig)))));
+    thread::spawn(move || events.send(Event::Started(launch())));
 
-    let mut plane = None;
+    let mut held = None;
     loop {
         match received.recv_timeout(TICK) {
             Ok(Event::Started(result)) => {
-                let started = plane.insert((*result)?);
+                let started = held.insert(result?);
                 announce(started)?;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -98,7 +153,7 @@ fn start(options: Start) -> Result<()> {
         if parent.is_some_and(|parent| getppid() != parent) {
             return Ok(());
         }
-        plane.as_mut().map_or(Ok(()), ControlPlane::check)?;
+        held.as_mut().map_or(Ok(()), Held::check)?;
     }
 }
 
@@ -122,10 +177,16 @@ fn launch(dir: Option<PathBuf>, kubeconfig: Option<PathBuf>) -> Result<ControlPl
     Ok(plane)
 }
 
-fn announce(plane: &ControlPlane) -> Result<()> {
-    let path = plane.kubeconfig().display().to_string().replace('\'', r"'\''");
+fn announce(held: &Held) -> Result<()> {
+    let (kubeconfig, hint) = match held {
+        Held::Plane(plane) => (plane.kubeconfig(), String::new()),
+        Held::Node(node) => (node.kubeconfig(), format!("# in its network: nsenter -n -t {} COMMAND\n", node.init())),
+    };
+    let path = kubeconfig.display().to_string().replace('\'', r"'\''");
     let mut out = io::stdout();
-    writeln!(out, "export KUBECONFIG='{path}'").and_then(|()| out.flush()).context("could not print the kubeconfig")
+    write!(out, "export KUBECONFIG='{path}'\n{hint}")
+        .and_then(|()| out.flush())
+        .context("could not print the kubeconfig")
 }
 
 fn end_on_signal(events: Sender<Event>) -> Result<()> {

@@ -21,8 +21,18 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const REAPER: &str = "trap '' HUP INT QUIT TERM; while read -r _; do :; done; kill -s KILL 0";
+/// Control groups have files that nobody can remove, and are removed with them, the inner ones first. Whoever was in them, and
+/// whoever wrote into a directory, may need a moment to be gone after the kill.
 const JANITOR: &str = r#"trap '' HUP INT QUIT TERM; set --
-while IFS= read -r path; do set -- "$@" "$path"; done; cd / && rm -rf -- "$@""#;
+while IFS= read -r path; do set -- "$@" "$path"; done; cd /
+remove() {
+    case $1 in
+    /sys/fs/cgroup/*) [ ! -d "$1" ] || find "$1" -depth -type d -exec rmdir {} + ;;
+    *) rm -rf -- "$1" ;;
+    esac
+}
+tries=100
+for path; do until remove "$path" || [ $tries = 0 ]; do tries=$((tries - 1)); sleep 0.1; done; done"#;
 
 /// Child processes that end when this is dropped and when this process dies.
 pub(crate) struct Supervisor {

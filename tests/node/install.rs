@@ -1,0 +1,92 @@
+//! What a user sees first: the chart is installed, its pods run, and the samples do what they say.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cluster::on_cluster,
+    release::{A, B, C, IMAGE, NAME, REGION, container},
+    wait::eventually,
+};
+
+#[test]
+fn the_samples_become_ready_in_a_cluster_that_enforces_pod_security_restricted() {
+    on_cluster("the chart is installed and the samples become ready", async |release| {
+        let notes = release.install(&[]);
+        assert!(notes.contains("is installed in namespace ami-share-operator"), "{notes}");
+        assert_eq!(release.ready_pods().len(), 2, "--wait has waited for both");
+        release.apply_samples().await;
+        release.wait_holders(IMAGE, &[A, B, C]).await;
+        let may_copy = release.aws.create_volume_permissions(REGION, "snap-0123456789abcdef0");
+        assert_eq!(may_copy, BTreeSet::from([A.to_owned(), B.to_owned()]));
+        let observer = release.wait_ready("audit", "False", "ChangesPending").await;
+        assert!(observer.contains(A), "{observer}");
+        assert_eq!(release.holders("ami-0aaaaaaaaaaaaaaa2").len(), 1, "and it has changed nothing");
+        let restarts: Vec<_> =
+            release.pods().iter().map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].clone()).collect();
+        assert_eq!(restarts, [0, 0]);
+    });
+}
+
+#[test]
+fn helm_test_finds_the_operator_by_its_name_and_fails_when_it_is_gone() {
+    on_cluster("helm test passes", async |release| {
+        release.install(&[]);
+        let said = release.helm(&["test", NAME, "--timeout=80s"]);
+        assert!(said.contains("Phase:") && said.contains("Succeeded"), "{said}");
+        // The Pod of the test asks for as long as it is given; then it is not there any more to be asked.
+        release.kubectl(&["scale", &format!("deployment/{NAME}"), "--replicas=0", "--namespace", NAME]);
+        eventually("both pods are gone", || async {
+            let pods = release.pods();
+            if pods.is_empty() { Ok(()) } else { Err(format!("{pods:?}")) }
+        })
+        .await;
+        let error = release.try_helm(&["test", NAME, "--timeout=6s"]).unwrap_err();
+        let pod = format!("{NAME}-test");
+        assert!(error.contains(&pod), "{error}");
+        let begun = Instant::now();
+        release.kubectl(&["delete", "pod", &pod, "--namespace", NAME]);
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it ends when it is told to, and not when it is killed for that"
+        );
+    });
+}
+
+#[test]
+fn the_image_holds_no_shell_and_no_simulator_and_its_process_may_do_nothing() {
+    on_cluster("the image is what docs/image.md says", async |release| {
+        release.install(&[]);
+        let pod = release.pods().remove(0);
+        let name = crate::release::name(&pod);
+        let execute = |command: &[&str]| {
+            let all = [&["exec", &name, "--namespace", NAME, "--"], command].concat();
+            tokio::task::block_in_place(|| release.cluster.kubectl(&all, ""))
+        };
+        assert_eq!(
+            execute(&["/amishare", "--version"]).unwrap().trim(),
+            concat!("amishare ", env!("CARGO_PKG_VERSION"))
+        );
+        let help = execute(&["/amishare", "--help"]).unwrap();
+        assert!(help.contains("Run the operator") && !help.contains("simulate"), "{help}");
+        for shell in ["sh", "/bin/sh", "/bin/bash", "/busybox/sh"] {
+            execute(&[shell, "-c", "true"]).unwrap_err();
+        }
+        let Some(processes) = release.cluster.processes(&container(&pod)) else { return };
+        // What ran for `exec` may still be there.
+        for status in processes {
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+                line.unwrap_or_else(|| panic!("no {name} in {status}")).to_owned()
+            };
+            assert_eq!(field("Uid"), "65532\t65532\t65532\t65532");
+            assert_eq!(field("Gid"), "65532\t65532\t65532\t65532");
+            for capabilities in ["CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"] {
+                assert_eq!(field(capabilities), "0000000000000000", "{capabilities}");
+            }
+            assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".into(), "2".into()));
+        }
+    });
+}
