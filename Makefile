@@ -16,13 +16,13 @@ AUDITABLE2CDX_VERSION := 0.1.0
 AUDITABLE2CDX := $(CACHE)/auditable2cdx-$(AUDITABLE2CDX_VERSION)/bin/auditable2cdx
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-VERSION := $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Nothing is loaded when it starts: glibc is in the binary (docs/adr/0017). Only the last step of the build knows that.
 STATIC := -C target-feature=+crt-static -C strip=symbols
 # The files of the image, and the image.
 ROOTFS := $(TARGET)/image/rootfs
 ARCHIVE := $(TARGET)/image/ami-share-operator.tar
-NAME := localhost/ami-share-operator:$(VERSION)
+NAME = localhost/ami-share-operator:$(VERSION)
 PACKER := cargo run --quiet --release --locked -p packer --
 
 # The user's own KUBECONFIG is taken only when it is given to make by name, never from the environment by accident.
