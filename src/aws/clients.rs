@@ -113,7 +113,8 @@ impl Aws {
         let client = aws_sdk_ec2::Client::from_conf(config.build());
         let lanes = Lanes::new(site.clone(), self.rate_factor, Arc::clone(&self.metrics));
         let (entropy, metrics) = (self.entropy.clone(), Arc::clone(&self.metrics));
-        let ec2 = Arc::new(Ec2::new(site.clone(), client, lanes, entropy, metrics, self.permit.clone()));
+        let ec2 =
+            Arc::new(Ec2::new(site.clone(), identity.account_id, client, lanes, entropy, metrics, self.permit.clone()));
         let new = Reached { identity: identity.clone(), ec2, proof: Arc::new(proof) };
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let there = sites.entry(site.clone()).or_insert_with(|| new.clone());

@@ -25,7 +25,7 @@ use super::{
     words::{Change, Image, Target},
 };
 use crate::{
-    api::{ImageId, Principal, Site, SnapshotId},
+    api::{AccountId, ImageId, Principal, Site, SnapshotId},
     lease::WritePermit,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
 };
@@ -53,6 +53,7 @@ pub type Holds<'a> = dyn Fn() -> bool + Sync + 'a;
 #[derive(Debug)]
 pub struct Ec2 {
     site: Site,
+    account: Option<AccountId>,
     client: Client,
     lanes: Lanes,
     descriptions: Descriptions,
@@ -64,13 +65,19 @@ pub struct Ec2 {
 impl Ec2 {
     pub(super) fn new(
         site: Site,
+        account: Option<AccountId>,
         client: Client,
         lanes: Lanes,
         entropy: Entropy,
         metrics: Arc<Metrics>,
         permit: WritePermit,
     ) -> Self {
-        Self { site, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
+        Self { site, account, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
+    }
+
+    /// The account whose images these are, where the operator's configuration says it.
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
     }
 
     /// The image, if `DescribeImages` shows it. Asked together with whatever other images are asked for at the same time, and

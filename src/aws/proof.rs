@@ -20,6 +20,10 @@ use crate::{
 /// How long a failure is remembered: everything in the account asks at once, and one answer is enough for all.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
+/// How long it is believed. Credentials that are renewed can have become another account's; images of another one are not touched in
+/// the meantime either ([`Ec2::account`](super::Ec2::account)).
+const BELIEVED: Duration = Duration::from_mins(15);
+
 /// What is known of the credentials for one account and Region.
 #[derive(Debug)]
 pub(super) struct Proof {
@@ -33,36 +37,51 @@ pub(super) struct Proof {
 
 #[derive(Debug)]
 enum Known {
+    /// Nobody has asked.
     Nothing,
-    Good,
+    /// There is nothing to compare.
+    Whatever,
+    Good(Instant),
     Bad(Instant, Failure),
 }
 
 impl Proof {
     /// Nothing is asked yet. `sdk` has the credentials and the Region.
     pub(super) fn new(site: Site, identity: &Identity, sdk: &SdkConfig, metrics: Arc<Metrics>) -> Self {
-        let known = Mutex::new(if identity.account_id.is_some() { Known::Nothing } else { Known::Good });
+        let known = Mutex::new(if identity.account_id.is_some() { Known::Nothing } else { Known::Whatever });
         let role = identity.assume_role.as_ref().map(|role| role.role_arn.clone());
         Self { site, sts: aws_sdk_sts::Client::new(sdk), expected: identity.account_id, role, known, metrics }
     }
 
-    /// Whether the credentials are whose they should be. AWS is asked once, and again only as long as its answer is another.
+    /// Whether the credentials are whose they should be. AWS is asked now and then, and again and again as long as its answer is another.
     ///
     /// # Errors
     /// When they are not, or AWS cannot be asked.
     pub(super) async fn check(&self) -> Result<(), Failure> {
         let mut known = self.known.lock().await;
         match &*known {
-            Known::Good => return Ok(()),
+            Known::Whatever => return Ok(()),
+            Known::Good(since) if since.elapsed() < BELIEVED => return Ok(()),
             Known::Bad(since, failure) if since.elapsed() < REMEMBERED => return Err(failure.clone()),
-            Known::Nothing | Known::Bad(..) => {}
+            Known::Nothing | Known::Good(_) | Known::Bad(..) => {}
         }
-        let checked = self.ask().await;
-        *known = match &checked {
-            Ok(()) => Known::Good,
-            Err(failure) => Known::Bad(Instant::now(), failure.clone()),
-        };
-        checked
+        let was_good = matches!(*known, Known::Good(_));
+        match self.ask().await {
+            // Nobody has said anything else.
+            Err(failure) if was_good && matches!(failure.class, Class::Unavailable | Class::Throttled) => {
+                tracing::warn!(site = %self.site, %failure, "whose credentials these are could not be asked again");
+                *known = Known::Good(Instant::now());
+                Ok(())
+            }
+            Err(failure) => {
+                *known = Known::Bad(Instant::now(), failure.clone());
+                Err(failure)
+            }
+            Ok(()) => {
+                *known = Known::Good(Instant::now());
+                Ok(())
+            }
+        }
     }
 
     async fn ask(&self) -> Result<(), Failure> {

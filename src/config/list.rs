@@ -111,7 +111,8 @@ pub(super) trait Named {
 pub(super) fn named<'de, T: Named + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(NamedList { if_empty: None, of: PhantomData })
+    // Not as a list: that would take a field that says nothing for an empty one.
+    deserializer.deserialize_any(NamedList { if_empty: None, of: PhantomData })
 }
 
 /// The same, of a list of which `if_empty` says what is wrong when it is empty.
@@ -119,7 +120,7 @@ pub(super) fn some_named<'de, T: Named + Deserialize<'de>, D: Deserializer<'de>>
     deserializer: D,
     if_empty: &'static str,
 ) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(NamedList { if_empty: Some(if_empty), of: PhantomData })
+    deserializer.deserialize_any(NamedList { if_empty: Some(if_empty), of: PhantomData })
 }
 
 struct NamedList<T> {

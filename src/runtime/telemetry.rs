@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
@@ -29,12 +30,15 @@ pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         LogFormat::Json => true,
     };
     let registry = tracing_subscriber::registry().with(filter);
+    // At that level the AWS SDK prints what it sends, external ids included, whatever is asked for.
+    let harmless = filter_fn(|of| !(*of.level() == Level::TRACE && of.target().starts_with("aws_")));
     if json {
         let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-        registry.with(layer.with_writer(std::io::stderr)).try_init()?;
+        registry.with(layer.with_writer(std::io::stderr).with_filter(harmless)).try_init()?;
     } else {
         let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        registry.with(fmt::layer().with_target(false).with_ansi(colours).with_writer(std::io::stderr)).try_init()?;
+        let layer = fmt::layer().with_target(false).with_ansi(colours).with_writer(std::io::stderr);
+        registry.with(layer.with_filter(harmless)).try_init()?;
     }
     Ok(())
 }

@@ -118,14 +118,15 @@ pub struct Claim {
 impl Claim {
     /// What `object` says about `image` at `now`, if anything, as far as `policy` lets it.
     pub fn on(image: &ImageRef, object: &Stored, now: Timestamp, policy: &Policy) -> Option<Self> {
-        Self::unguarded(image, object, now).map(|claim| claim.within(&image.site, policy))
+        let names_it = named(object) == Some(&image.id);
+        Self::unguarded(image, object, now).map(|claim| claim.within(&image.site, names_it, policy))
     }
 
     /// Takes off its lists whom the policy forbids.
-    fn within(mut self, site: &Site, policy: &Policy) -> Self {
+    fn within(mut self, site: &Site, names_it: bool, policy: &Policy) -> Self {
         let rules = policy.rules(&self.key.namespace, site);
         if let Some(refusal) = rules.bar() {
-            return self.off(refusal);
+            return self.off(names_it, refusal);
         }
         // Lists are long and mostly without rules.
         if rules.are_none() && !self.lists.contains(&Principal::Everyone) {
@@ -139,16 +140,19 @@ impl Claim {
         Self { forbidden, ..self }
     }
 
-    /// The claim of a share that may not have anything to do with the image. It has no power over what others gave, and what it seems to
-    /// have lost the record of is nothing: anybody can write an object that looks like that.
-    fn off(mut self, refusal: Refusal) -> Self {
+    /// The claim of a share that may not have anything to do with the image. It takes back what it gave, suspended or not, and whatever
+    /// its mode: whoever may write it could otherwise keep what the operator's configuration takes away. It has no power over what others
+    /// gave, and what it seems to have lost the record of is nothing: anybody can write an object that looks like that.
+    fn off(mut self, names_it: bool, refusal: Refusal) -> Self {
         if self.lost {
             self.granted = Granted::default();
             self.unrecorded.clear();
         }
-        if self.standing == Standing::Authoritative {
-            self.standing = Standing::Additive;
-        }
+        self.standing = match self.standing {
+            Standing::Authoritative | Standing::Suspended | Standing::Observing if names_it => Standing::Additive,
+            Standing::Suspended => Standing::Leaving,
+            other => other,
+        };
         let forbidden = std::mem::take(&mut self.lists).into_iter().map(|p| (p, refusal.clone())).collect();
         Self { forbidden, lists_for_volumes: None, barred: Some(refusal), ..self }
     }
@@ -295,8 +299,7 @@ impl Claim {
 
     /// Whether it may have nothing to do with the image, and holds nothing there. It is told so without a look at AWS.
     pub fn is_off(&self) -> bool {
-        let is_asking = self.standing.writes() || self.standing == Standing::Observing;
-        self.barred.is_some() && is_asking && (self.granted.is_empty() || !self.standing.writes())
+        self.barred.is_some() && self.standing.writes() && self.granted.is_empty()
     }
 
     /// Whether AWS has to be looked at for this claim.

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     api::{ImageId, ImageRef, SnapshotId, stored::Stored},
     aws::{Ec2, Freshness, failure::Failure},
-    runtime::{agenda::Urgency, runner::Failed},
+    runtime::runner::Failed,
 };
 
 /// Whether a plan can take from somebody what claims on other images list, or leave it to them.
@@ -44,10 +44,10 @@ impl Reconciler {
         &self,
         ec2: &Arc<Ec2>,
         image: &ImageRef,
-        urgency: Urgency,
+        look: &Look,
     ) -> Result<BTreeMap<ImageId, BTreeSet<SnapshotId>>, Failure> {
-        let look = &Look { urgency, freshness: Freshness::Whenever, others: self.shares.clone() };
-        let unseen = self.shares.unseen_at(&image.site).into_iter().filter(|id| *id != image.id);
+        let look = &Look { freshness: Freshness::Whenever, ..look.clone() };
+        let unseen = self.shares.unseen_at(&image.site, &look.policy).into_iter().filter(|id| *id != image.id);
         let described = join_all(unseen.map(|id| async move {
             let other = image.beside(id);
             describe(ec2, &other, look).await

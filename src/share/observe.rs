@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     claim::{Claim, Standing},
     observed::{Image, Observed, Permissions, Sight},
+    policy::Policy,
     store::Shares,
 };
 use crate::{
@@ -34,12 +35,14 @@ pub struct Look {
     pub freshness: Freshness,
     /// The other images, which the call that describes this one may describe too.
     pub others: Shares,
+    /// Which of them may be asked for.
+    pub policy: Arc<Policy>,
 }
 
 impl Look {
     /// A look now, for the sake of one image.
     pub fn now(urgency: Urgency) -> Self {
-        Self { urgency, freshness: Freshness::Since(Instant::now()), others: Shares::default() }
+        Self { urgency, freshness: Freshness::Since(Instant::now()), others: Shares::default(), policy: Arc::default() }
     }
 }
 
@@ -74,8 +77,8 @@ pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], look: &
 /// # Errors
 /// When AWS cannot be asked.
 pub async fn describe(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<Option<Arc<Image>>, Failure> {
-    let Look { urgency, freshness, others } = look.clone();
-    ec2.image(&image.id, urgency, freshness, others.at(&image.site)).await
+    let Look { urgency, freshness, others, policy } = look.clone();
+    ec2.image(&image.id, urgency, freshness, others.at(&image.site, &policy)).await
 }
 
 /// The image and its launch permissions.
@@ -114,6 +117,14 @@ async fn see(ec2: &Arc<Ec2>, image: &ImageRef, look: &Look) -> Result<(Sight, Op
                 let message = format!("{id} in {region} is not listed by AWS yet; it is looked at again");
                 return Ok((hindered(None, Reason::ImagePending, message, false), None));
             };
+            // AWS tells them to the owner alone. The credentials have become another account's since they were asked whose they are.
+            if let (Some(expected), Some(owner)) = (ec2.account(), found.owner)
+                && owner != expected
+            {
+                let message =
+                    format!("{id} in {region} belongs to account {owner}, and its identity is that of {expected}");
+                return Ok((hindered(Some(found), Reason::NotOwner, message, false), None));
+            }
             // The description may be older than the permissions, and than a change of ours.
             let public = held.contains(&Principal::Everyone);
             Ok((Sight::Shareable(Image { public, ..found }), Some(held)))

@@ -156,6 +156,7 @@ impl Reconciler {
             urgency: due::urgency(&claimants),
             freshness: freshness(&claimants, settled, asked),
             others: self.shares.clone(),
+            policy: Arc::clone(&policy),
         };
         let seen = match recall_snapshots(&ec2, image, &mut claimants, &look).await {
             Ok(()) => self.look_and_plan(&ec2, image, &claimants, &mut look, &terms).await,
@@ -170,7 +171,7 @@ impl Reconciler {
             self.ask_for_newest(image, &objects, Sameness::Version).await?;
         }
         if others_matter {
-            let parts = match self.parts_elsewhere(&ec2, image, look.urgency).await {
+            let parts = match self.parts_elsewhere(&ec2, image, &look).await {
                 Ok(parts) => parts,
                 Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
             };

@@ -22,7 +22,7 @@ use crate::{
         conditions::find,
         stored::{Content, Stored},
     },
-    aws::failure::Failure,
+    aws::failure::{Class, Failure},
     planted::{self, Flaw},
     runtime::runner::{Failed, Next},
 };
@@ -186,7 +186,12 @@ impl Reconciler {
                 trouble = Some(trouble.unwrap_or_else(|| Failed::from(error)));
             }
         }
-        Err(trouble.unwrap_or_else(|| failure.into()))
+        match trouble {
+            // Nothing changes until the configuration does, and then everything is asked for.
+            None if failure.class == Class::NoIdentity => Ok(Next::Rest),
+            None => Err(failure.into()),
+            Some(trouble) => Err(trouble),
+        }
     }
 
     /// Stores a status if it differs from what is stored, tells what is new in it, and counts its conditions.

@@ -71,6 +71,11 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
     }
     let still_lost = is_still_lost(claim, view);
     let granted = left_on_record(subject.old, claim, view);
+    if let Some(refusal) = &claim.barred
+        && Granted::on(&view.image.id, &granted).is_empty()
+    {
+        return kept_off(subject, claim, refusal, granted, now);
+    }
     let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
     let parts = Parts {
         image: image(view),
@@ -126,12 +131,23 @@ pub fn suspended(subject: Subject<'_>, now: Timestamp) -> AmiShareStatus {
 /// The status of an object that may have nothing to do with its image, and holds nothing there. It tells nothing of the image.
 pub fn off(subject: Subject<'_>, claim: &Claim, now: Timestamp) -> Option<AmiShareStatus> {
     let refusal = claim.barred.as_ref().filter(|_| claim.is_off())?;
+    Some(kept_off(subject, claim, refusal, subject.old.granted.clone(), now))
+}
+
+fn kept_off(
+    subject: Subject<'_>,
+    claim: &Claim,
+    refusal: &Refusal,
+    granted: Vec<GrantedOnImage>,
+    now: Timestamp,
+) -> AmiShareStatus {
     let verdict = Verdict::no(refusal.reason, refusal.message.clone());
     let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
     let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
-    let silent = AmiShareStatus { image: None, shared_with: None, pending_changes: Vec::new(), ..subject.old.clone() };
+    let silent =
+        AmiShareStatus { image: None, shared_with: None, pending_changes: Vec::new(), granted, ..subject.old.clone() };
     let status = finish(silent, subject, verdict, Some(parts), claim.expired, now);
-    Some(if claim.lost { without_record(status, subject) } else { status })
+    if claim.lost { without_record(status, subject) } else { status }
 }
 
 /// The status of an object that cannot be read.

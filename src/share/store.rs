@@ -159,14 +159,16 @@ impl Shares {
     }
 
     /// The images of an account in a Region.
-    pub fn at(&self, site: &Site) -> AtSite {
-        AtSite { shares: self.clone(), site: site.clone() }
+    pub fn at(&self, site: &Site, policy: &Arc<Policy>) -> AtSite {
+        AtSite { shares: self.clone(), site: site.clone(), policy: Arc::clone(policy) }
     }
 
     /// The images of an account in a Region whose snapshots are asked for by objects that have not seen which they are.
-    pub fn unseen_at(&self, site: &Site) -> BTreeSet<ImageId> {
+    pub fn unseen_at(&self, site: &Site, policy: &Policy) -> BTreeSet<ImageId> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let objects = inner.unseen.get(site).into_iter().flatten().filter_map(|key| inner.objects.get(key));
+        let mut may = may_ask(site, policy);
+        let keys = inner.unseen.get(site).into_iter().flatten().filter(|key| may(&key.namespace));
+        let objects = keys.filter_map(|key| inner.objects.get(key));
         objects.filter_map(|object| named(object).cloned()).collect()
     }
 
@@ -244,17 +246,30 @@ impl Shares {
 pub struct AtSite {
     shares: Shares,
     site: Site,
+    policy: Arc<Policy>,
+}
+
+/// Whether objects of a namespace may have anything asked for them in an account and Region.
+fn may_ask<'a>(site: &'a Site, policy: &'a Policy) -> impl FnMut(&str) -> bool + 'a {
+    let mut known = HashMap::<String, bool>::new();
+    move |namespace| match known.get(namespace) {
+        Some(may) => *may,
+        None => *known.entry(namespace.to_owned()).or_insert(policy.rules(namespace, site).bar().is_none()),
+    }
 }
 
 impl Company for AtSite {
     fn all(&self) -> Vec<ImageId> {
         let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.by_image.keys().filter(|image| image.site == self.site).map(|image| image.id.clone()).collect()
+        let mut may = may_ask(&self.site, &self.policy);
+        let here = inner.by_image.iter().filter(|(image, _)| image.site == self.site);
+        here.filter(|(_, keys)| keys.iter().any(|key| may(&key.namespace))).map(|(image, _)| image.id.clone()).collect()
     }
 
     fn awaited(&self) -> BTreeSet<ImageId> {
         let inner = self.shares.0.read().unwrap_or_else(PoisonError::into_inner);
-        let keys = inner.awaited.get(&self.site).into_iter().flatten();
+        let mut may = may_ask(&self.site, &self.policy);
+        let keys = inner.awaited.get(&self.site).into_iter().flatten().filter(|key| may(&key.namespace));
         keys.filter_map(|key| inner.objects.get(key)).flat_map(|object| images(object)).map(|image| image.id).collect()
     }
 }

@@ -236,7 +236,7 @@ fn a_share_that_is_kept_off_its_image_lists_nobody_and_has_no_say_over_what_othe
 
 #[test]
 fn a_share_that_is_kept_off_has_aws_looked_at_only_to_take_back_what_is_on_its_record() {
-    for build in [share("a"), share("a").accounts([1]), share("a").additive(), share("a").observe().gave([1])] {
+    for build in [share("a"), share("a").accounts([1]), share("a").additive(), share("a").observe()] {
         let claim = kept_off(build);
         assert!(claim.is_off() && !claim.needs_aws(), "{claim:?}");
     }
@@ -244,6 +244,14 @@ fn a_share_that_is_kept_off_has_aws_looked_at_only_to_take_back_what_is_on_its_r
     {
         let claim = kept_off(build);
         assert!(!claim.is_off() && claim.needs_aws(), "{claim:?}");
+    }
+}
+
+#[test]
+fn a_share_that_is_kept_off_takes_back_what_it_gave_on_an_image_that_it_has_left_even_if_it_is_suspended() {
+    for build in [share("a").suspended(), share("a").observe(), share("a")] {
+        let claim = kept_off(build.of(&image(2)).gave([1]));
+        assert_eq!((claim.standing, claim.needs_aws()), (Standing::Leaving, true));
     }
 }
 

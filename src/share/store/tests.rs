@@ -123,14 +123,14 @@ fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_part
         let images: Vec<ImageId> = elsewhere.into_values().flatten().map(|other| other.image).collect();
         (images, shares.images_with(&image(ONE), [&disk].into_iter(), parts))
     };
-    assert_eq!(shares.unseen_at(&site), BTreeSet::from([image(TWO).id]));
+    assert_eq!(shares.unseen_at(&site, &Policy::default()), BTreeSet::from([image(TWO).id]));
     assert_eq!(elsewhere(&BTreeMap::new()), (vec![], BTreeSet::new()));
     let parts = BTreeMap::from([(image(TWO).id, BTreeSet::from([disk.clone()]))]);
     let other = (vec![image(TWO).id], BTreeSet::from([image(TWO)]));
     assert_eq!(elsewhere(&parts), other);
 
     shares.take_in(0, Event::Apply(with_volumes("a", TWO, 2, 1, &[DISK])));
-    assert_eq!(shares.unseen_at(&site), BTreeSet::new());
+    assert_eq!(shares.unseen_at(&site, &Policy::default()), BTreeSet::new());
     assert_eq!(elsewhere(&BTreeMap::new()), other);
 }
 

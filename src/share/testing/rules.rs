@@ -44,7 +44,7 @@ pub fn must_hold(
         let has_given = |claim: &Claim| on_record(claim, target, principal);
         let takes = |claim: &Claim| match claim.standing {
             // What one that has lost its record seems to have given is only what it lists.
-            _ if is_barred(claim, image, policy) => claim.standing.takes_back() && !claim.lost && has_given(claim),
+            _ if is_barred(claim, image, policy) => gives_up(claim) && has_given(claim),
             Standing::Authoritative => {
                 let speaks_for_it = match target {
                     Target::Image(_) => true,
@@ -68,6 +68,11 @@ pub fn is_barred(claim: &Claim, image: &ImageRef, policy: &Policy) -> bool {
     let other_regions = |regions: &BTreeSet<Region>| regions.iter().all(|region| region != image.region());
     let may_use = |identity: &Identity| identity.name == image.site.identity && names(&identity.namespaces, claim);
     rules().any(|rule| rule.regions.as_ref().is_some_and(other_regions)) || !policy.identities.all().iter().any(may_use)
+}
+
+/// Whether a claim that is kept off takes back what it has on record.
+fn gives_up(claim: &Claim) -> bool {
+    !claim.lost && !matches!(claim.standing, Standing::Unreadable | Standing::LeavingAsItIs)
 }
 
 /// Whether an entry of the configuration is about the namespace of a claim.
@@ -119,7 +124,7 @@ fn is_taken_from_the_unshareable(
     let is_listed = claims.iter().any(lists);
     let is_known = before.sight.image().is_some() || before.sight.is_gone();
     let takes = |claim: &Claim| match claim.standing {
-        _ if barred(claim) => claim.standing.takes_back() && !claim.lost,
+        _ if barred(claim) => gives_up(claim),
         Standing::Leaving => true,
         Standing::Authoritative | Standing::Additive => is_known || !is_the_images || claim.lists_for_volumes.is_none(),
         _ => false,

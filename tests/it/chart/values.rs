@@ -151,6 +151,14 @@ fn what_is_not_a_value_is_refused_by_name() {
         ("settings.watchNamespaces={Images}", "watchNamespaces"),
         ("settings.reconcileDeadline=soon", "reconcileDeadline"),
         ("settings.requestRateFactor=0", "requestRateFactor"),
+        (
+            "settings.guardrails[0].name=a,settings.guardrails[0].namespaces={a},settings.guardrails[0].region={x}",
+            "region",
+        ),
+        (
+            "settings.identities[0].name=a,settings.identities[0].namespaces={a},settings.identities[0].accountId=12345",
+            "accountId",
+        ),
         ("settings.allowPublicSharing=yes", "allowPublicSharing"),
         ("aws.region=Frankfurt", "region"),
         ("listenAddress=8080", "listenAddress"),

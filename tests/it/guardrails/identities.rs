@@ -1,13 +1,23 @@
 //! Identities: each image is reached with the credentials of its account and of no other, and only from the namespaces that may.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
-use amishare::{api::ConditionType, simulator::Call};
+use amishare::{api::ConditionType, runtime::clock::Clock, simulator::Call};
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use serde_json::json;
 
 use super::{A, B, Config};
 use crate::harness::{
-    World, eventually,
+    World, cluster, eventually, operators,
+    process::Operator,
     world::{IMAGE, OWNER},
 };
 
@@ -137,6 +147,74 @@ async fn a_role_that_cannot_be_assumed_stops_its_own_identity_alone_and_its_exte
     config.fields(&identities(r#"["*"]"#, EXTERNAL_ID));
     world.wait_ready("prods", "True", "Synced").await;
     world.wait_launch_permissions(PRODS, &[B]).await;
+}
+
+#[tokio::test]
+async fn credentials_that_become_another_accounts_are_not_used_on_its_images() {
+    let config = Config::of(&format!(r#"identities: [{{name: default, namespaces: ["*"], accountId: "{OWNER}"}}]"#));
+    let mut world = config.in_front_of(TWO_ACCOUNTS, &[]).await;
+    let is_other = Arc::new(AtomicBool::new(false));
+    let given = Arc::clone(&is_other);
+    let credentials = provide_credentials_fn(move || {
+        let account = if given.load(Ordering::Relaxed) { PROD } else { OWNER };
+        // They are renewed for every call.
+        let expires = SystemTime::from(Clock::wall().now()) + Duration::from_secs(1);
+        async move { Ok(Credentials::new(account, "secret", None, Some(expires), "test")) }
+    });
+    let sdk = world.sdk(OWNER).to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+    world.start_operator_with(sdk).await;
+    let spec = json!({"image": {"id": PRODS}, "shareWith": {"accountIds": [B]}, "mode": "Additive"});
+    world.create("cross", spec).await;
+    world.wait_ready("cross", "False", "NotOwner").await;
+    is_other.store(true, Ordering::Relaxed);
+    world.check_now("cross").await;
+    let message = world.wait_ready("cross", "False", "NotOwner").await;
+    assert!(message.contains(&format!("belongs to account {PROD}, and its identity is that of {OWNER}")), "{message}");
+    assert!(world.launch_permissions(PRODS).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_suspended_or_only_observes_does_not_keep_what_was_given_with_an_identity_that_is_withdrawn() {
+    let config = Config::of(&identities(r#"["*"]"#, EXTERNAL_ID));
+    let world = world(&config).await;
+    world.create("suspended", prods_image(&[A])).await;
+    world.create("observes", prods_image(&[B])).await;
+    world.wait_ready("suspended", "True", "Synced").await;
+    world.wait_ready("observes", "True", "Synced").await;
+    world.change("suspended", json!({"suspend": true})).await;
+    world.wait_ready("suspended", "Unknown", "Suspended").await;
+    world.change("observes", json!({"mode": "Observe"})).await;
+    eventually("it observes", || async {
+        let share = world.share("observes").await;
+        let seen = share.status.and_then(|status| status.observed_generation);
+        if seen == share.metadata.generation { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    config.fields(&identities("[images]", EXTERNAL_ID));
+    for name in ["suspended", "observes"] {
+        world.wait_ready(name, "False", "GuardrailDenied").await;
+        let status = world.status(name).await;
+        assert!(status.granted.is_empty() && status.image.is_none(), "{name}: {status:?}");
+    }
+    assert!(world.launch_permissions(PRODS).is_empty());
+}
+
+#[tokio::test]
+async fn an_external_id_is_in_no_line_of_the_log_whatever_is_asked_for() {
+    let config = Config::of(&identities(r#"["*"]"#, EXTERNAL_ID));
+    let world = config.in_front_of(TWO_ACCOUNTS, &[]).await;
+    let namespaces = format!("--namespaces={}", world.namespace());
+    let flags = [&*namespaces, &config.flag(), "--log=trace,aws_smithy_runtime=trace"];
+    let mut command = Operator::command(&operators(&cluster()), &world.endpoint, &flags);
+    let operator = Operator::start(&cluster(), &mut command).await;
+    operator.ready().await;
+    world.create("prods", prods_image(&[A])).await;
+    world.wait_ready("prods", "True", "Synced").await;
+    let (log, metrics) = (operator.process.stderr(), operator.metrics().await);
+    assert!(log.contains("TRACE"), "{log}");
+    let found: Vec<&str> = log.lines().chain(metrics.lines()).filter(|line| line.contains(EXTERNAL_ID)).collect();
+    assert!(found.is_empty(), "{found:?}");
+    operator.process.kill();
 }
 
 #[tokio::test]

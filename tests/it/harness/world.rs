@@ -167,13 +167,18 @@ impl World {
 
     /// The same, with the credentials of an account.
     pub async fn start_operator_as(&mut self, account: &str) {
+        self.start_operator_with(self.sdk(account)).await;
+    }
+
+    /// The same, with a way to AWS of one's own.
+    pub async fn start_operator_with(&mut self, sdk: SdkConfig) {
         let namespaces = format!("--namespaces={}", self.namespaces.join(","));
         let flags = [namespaces].into_iter().chain(self.flags.iter().cloned());
         let args = run_args(flags);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let surroundings = Surroundings {
             client: self.permitted.clone(),
-            sdk: self.sdk(account),
+            sdk,
             metrics: Arc::clone(&self.metrics),
             readiness: readiness.clone(),
             clock: Clock::wall(),
