@@ -13,8 +13,11 @@ fn only(account: &str) -> String {
     )
 }
 
-/// The same with a field that does not exist: read leniently, it would let everybody through.
-const MISTAKE: &str = r#"--set-json=settings.guardrails=[{"name":"only","namespaces":["*"],"shareWiht":{"accountIds":["777788889999"]}}]"#;
+/// The same with a field that does not exist: read leniently, it would let everybody through. The chart's schema knows the fields.
+const MISSPELLED: &str = r#"--set-json=settings.guardrails=[{"name":"only","namespaces":["*"],"shareWiht":{"accountIds":["777788889999"]}}]"#;
+
+/// What the schema cannot know and the operator does: no Region is called so.
+const MISTAKE: &str = r#"--set-json=settings.guardrails=[{"name":"only","namespaces":["*"],"regions":["us_east_1"]}]"#;
 
 /// Waits until a pod says whether its configuration file is in force.
 async fn wait_valid(release: &Release, pod: &str, valid: bool) {
@@ -40,6 +43,8 @@ fn a_bad_configuration_is_refused_the_old_one_stays_and_the_next_good_one_is_in_
         release.wait_ready("guarded", "False", "GuardrailDenied").await;
         release.wait_holders(OTHER, &[A]).await;
 
+        let refused = release.upgrade(&[MISSPELLED]).unwrap_err();
+        assert!(refused.contains("shareWiht"), "{refused}");
         release.upgrade(&[MISTAKE]).unwrap();
         for pod in &pods {
             wait_valid(&release, pod, false).await;
@@ -49,7 +54,7 @@ fn a_bad_configuration_is_refused_the_old_one_stays_and_the_next_good_one_is_in_
         assert!(message.contains(B) && message.contains(C), "the old rule is in force: {message}");
         assert_eq!(release.holders(OTHER), [A.to_owned()].into());
         let log = release.kubectl(&["logs", &release.leader(), "--namespace", NAME]);
-        assert!(log.contains("shareWiht"), "the log names the field:\n{log}");
+        assert!(log.contains("guardrails[0].regions[0]"), "the log names the field:\n{log}");
 
         // A process that starts now has no old one to go on with. It must not work with fewer rules than were written.
         let standby = pods.iter().find(|pod| **pod != release.leader()).expect("one stands by").clone();
