@@ -9,7 +9,11 @@ pub mod arena;
 use std::collections::{BTreeMap, BTreeSet};
 
 use amishare::{
-    api::{ConditionType, Principal},
+    api::{
+        AmiShareSpec, ConditionType, Principal,
+        ami_share::{CreateVolumePermission, ShareMode, ShareWith},
+        conditions::whole_seconds,
+    },
     share::observed::Target,
 };
 use proptest::prelude::*;
@@ -17,12 +21,12 @@ use proptest::prelude::*;
 use self::arena::{Arena, run};
 use crate::testing::{
     CLOSED, account, accounts,
-    arbitrary::{any_case, config, everybody},
+    arbitrary::{any_case, config, easy_case, everybody},
     aws::{Encryption, State},
     cluster::Cluster,
-    image,
+    image, key, now,
     rules::must_hold,
-    share::share,
+    share::{delete, edit, share},
 };
 
 /// What an object comes to, as far as it does not depend on how AWS words things.
@@ -32,6 +36,13 @@ fn reports(cluster: &Cluster) -> BTreeMap<String, (Vec<(String, String)>, String
         (conditions, format!("{:?}", status.granted))
     };
     cluster.objects.iter().map(|(key, object)| (key.name.clone(), report(object.status()))).collect()
+}
+
+/// Reconciles both images until there can be nothing left to do.
+async fn settle(arena: &mut Arena) {
+    for number in [1, 2, 1, 2] {
+        arena.reconcile(&image(number)).await;
+    }
 }
 
 proptest! {
@@ -146,6 +157,49 @@ proptest! {
         plain.settle();
         prop_assert_eq!(objects, 0);
         prop_assert_eq!(held, plain.held());
+    }
+
+    #[test]
+    fn several_claims_give_the_union_and_removing_one_removes_only_what_no_other_lists(case in easy_case(1..=4)) {
+        let world = case.world();
+        let (all, rest) = run(async {
+            let mut arena = Arena::of(&world);
+            settle(&mut arena).await;
+            let all = arena.launch();
+            delete(arena.cluster.objects.get_mut(&key("a")).unwrap());
+            settle(&mut arena).await;
+            (all, arena.launch())
+        });
+        let acting = case.shares.iter().filter(|share| share.mode != ShareMode::Observe);
+        prop_assert_eq!(&all, &acting.flat_map(|share| share.lists.iter().cloned()).collect());
+        let others: BTreeSet<Principal> = case.shares[1..].iter().flat_map(|share| share.lists.iter().cloned()).collect();
+        let only_observed = case.shares[0].mode == ShareMode::Observe;
+        prop_assert_eq!(rest, if only_observed { all } else { all.intersection(&others).cloned().collect() });
+    }
+
+    #[test]
+    fn a_field_that_is_changed_and_changed_back_leaves_aws_as_it_was(case in easy_case(1..=3), field in 0_usize..6) {
+        prop_assume!(case.shares.iter().all(|share| share.mode != ShareMode::Observe));
+        let changes: [fn(&mut AmiShareSpec); 6] = [
+            |spec| spec.share_with = ShareWith::default(),
+            |spec| spec.image.id = Some(image(2).id),
+            |spec| spec.mode = ShareMode::Observe,
+            |spec| spec.suspend = true,
+            |spec| spec.create_volume_permission = CreateVolumePermission::Accounts,
+            |spec| spec.expires_at = Some(whole_seconds(now())),
+        ];
+        let world = case.world();
+        let (first, last) = run(async {
+            let mut arena = Arena::of(&world);
+            settle(&mut arena).await;
+            let (first, spec) = (arena.held(), arena.cluster.objects[&key("a")].share().unwrap().spec.clone());
+            edit(arena.cluster.objects.get_mut(&key("a")).unwrap(), changes[field]);
+            settle(&mut arena).await;
+            edit(arena.cluster.objects.get_mut(&key("a")).unwrap(), |now| *now = spec);
+            settle(&mut arena).await;
+            (first, arena.held())
+        });
+        prop_assert_eq!(first, last, "field {}", field);
     }
 
     #[test]

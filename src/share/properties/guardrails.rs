@@ -24,7 +24,8 @@ proptest! {
             let image = image(number);
             let before = world.aws.clone();
             let claims = world.cluster.lenient().claims(&image);
-            let mut observed = before.observe(&image, &claims).unwrap();
+            // Who is kept off has its record looked at, suspended or not.
+            let mut observed = before.observe(&image, &world.cluster.claims(&image)).unwrap();
             observed.elsewhere = world.cluster.elsewhere(&image, &observed);
             world.reconcile(&image);
             let policy = &world.cluster.policy;
@@ -71,7 +72,9 @@ proptest! {
     fn rules_that_come_and_go_leave_no_trace(case in easy_case(1..=3), guardrails in any_guardrails()) {
         // Whoever is suspended, or only observes, does not give again what a rule on Regions has made it take back.
         let gives_again = |share: &ShareCase| share.fate != Fate::Suspended && share.mode != ShareMode::Observe;
-        prop_assume!(case.shares.iter().all(gives_again) || guardrails.iter().all(|rule| rule.regions.is_none()));
+        if !case.shares.iter().all(gives_again) && guardrails.iter().any(|rule| rule.regions.is_some()) {
+            return Ok(());
+        }
         let mut world = case.world();
         world.settle();
         let before = world.held();
