@@ -167,6 +167,14 @@ fn a_field_that_is_there_and_says_nothing_is_not_taken_for_one_that_is_left_out(
 }
 
 #[test]
+fn rules_that_are_all_commented_out_are_not_taken_for_none() {
+    for list in ["guardrails", "identities"] {
+        let message = wrong(&format!("{list}:\n# - name: ours\n"));
+        assert!(message.contains(&format!("{list}: invalid type: unit value, expected a list")), "{message}");
+    }
+}
+
+#[test]
 fn a_file_of_another_kind_or_of_none_is_refused() {
     let error = |text: &str| parse("config.yaml", text).unwrap_err().to_string();
     let empty =

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::{ami_share::CreateVolumePermission, stored::Content};
+use crate::{
+    api::{ami_share::CreateVolumePermission, stored::Content},
+    share::testing::world::guardrails_of,
+};
 
 fn share(name: &str, image: &str, version: u64, generation: i64) -> Stored {
     serde_json::from_value(json!({
@@ -124,6 +127,12 @@ fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_part
         (images, shares.images_with(&image(ONE), [&disk].into_iter(), parts))
     };
     assert_eq!(shares.unseen_at(&site, &Policy::default()), BTreeSet::from([image(TWO).id]));
+    // Nothing is asked for whom the operator's configuration keeps off.
+    let guardrails = guardrails_of(r#"[{name: elsewhere, namespaces: ["*"], regions: [eu-west-1]}]"#);
+    let strict = Arc::new(Policy { guardrails, ..Policy::default() });
+    assert_eq!(shares.unseen_at(&site, &strict), BTreeSet::new());
+    assert_eq!((shares.at(&site, &strict).all(), shares.at(&site, &strict).awaited()), (vec![], BTreeSet::new()));
+    assert_eq!(shares.at(&site, &Arc::default()).all(), [image(TWO).id]);
     assert_eq!(elsewhere(&BTreeMap::new()), (vec![], BTreeSet::new()));
     let parts = BTreeMap::from([(image(TWO).id, BTreeSet::from([disk.clone()]))]);
     let other = (vec![image(TWO).id], BTreeSet::from([image(TWO)]));
