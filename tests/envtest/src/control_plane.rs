@@ -103,12 +103,7 @@ impl ControlPlane {
 
     /// kubectl as the administrator. It ends with the control plane, and leaves no cache in the home directory.
     pub fn kubectl(&self) -> Command {
-        let mut command = Command::new(&self.kubectl);
-        command
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", self.dir.join("kubectl-cache"))
-            .env("KUBERC", "off")
-            .env("LC_ALL", "C");
+        let mut command = kubeconfig::kubectl(&self.kubectl, &self.kubeconfig, &self.dir);
         self.supervise(&mut command);
         command
     }

@@ -1,6 +1,7 @@
-//! Kubeconfig files: whole in themselves, so that they can be copied.
+//! Kubeconfig files: whole in themselves, so that they can be copied; and kubectl with one.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 use base64::Engine as _;
@@ -14,6 +15,17 @@ use crate::files::write_private;
 pub(crate) enum Identity<'a> {
     Token(&'a str),
     Certificate(&'a Pair),
+}
+
+/// kubectl with a kubeconfig and nothing of the user's. Its cache is in `dir`, and not in the home directory.
+pub(crate) fn kubectl(program: &Path, kubeconfig: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("KUBECACHEDIR", dir.join("kubectl-cache"))
+        .env("KUBERC", "off")
+        .env("LC_ALL", "C");
+    command
 }
 
 /// Writes a kubeconfig. JSON is YAML, so every client reads it.

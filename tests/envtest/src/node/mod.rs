@@ -22,6 +22,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::assets::Assets;
 use crate::files::{create_private, tail, write_private};
 use crate::go::{self, NodeAssets};
+use crate::kubeconfig;
 use crate::supervisor::Supervisor;
 
 pub use machine::{find_runc, lacking};
@@ -129,12 +130,7 @@ impl Node {
 
     /// kubectl as the administrator, for a thread in the network of the node. It ends with the node.
     pub fn kubectl(&self) -> Command {
-        let mut command = Command::new(&self.kubectl);
-        command
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", self.dir.join("kubectl-cache"))
-            .env("KUBERC", "off")
-            .env("LC_ALL", "C");
+        let mut command = kubeconfig::kubectl(&self.kubectl, &self.kubeconfig, &self.dir);
         self.supervise(&mut command);
         command
     }
