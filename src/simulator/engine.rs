@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::calls::{Call, CallLog};
 use super::errors::{self, ApiError};
 use super::faults::{FaultKind, Faults};
@@ -18,7 +20,7 @@ use super::scenario::Throttling;
 use super::throttle::Throttle;
 use super::world::{Caller, World};
 use super::xml::Xml;
-use super::{ec2, sts};
+use super::{ec2, kms, sts};
 
 const EC2_NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
@@ -77,7 +79,7 @@ impl Engine {
         let fault = obstacle.as_ref().and_then(Obstacle::fault);
         let result = match (&caller, &obstacle) {
             (Err(refusal), _) => Err(refusal.clone()),
-            (Ok(_), Some(Obstacle::EmptyBucket)) => Err(errors::request_limit_exceeded()),
+            (Ok(_), Some(Obstacle::EmptyBucket)) => Err(throttled(request.service)),
             (Ok((caller, region)), _) => match fault.and_then(|fault| self.refusal_of(fault, &request, caller, region))
             {
                 Some(refusal) => Err(refusal),
@@ -117,9 +119,14 @@ impl Engine {
     /// the way takes no token.
     fn obstacle(&mut self, request: &Request, account: &str, region: &str) -> Option<Obstacle> {
         let Request { service, action, params, .. } = request;
-        let is_ec2 = *service == Service::Ec2 && ec2::action_names().any(|name| name == action);
+        let has_bucket = match service {
+            Service::Ec2 => ec2::action_names().any(|name| name == action),
+            Service::Kms => kms::action_names().any(|name| name == action),
+            // AWS documents none.
+            Service::Sts => false,
+        };
         let mut bucket = None;
-        if is_ec2 && self.world.regions.contains_key(region) {
+        if has_bucket && self.world.regions.contains_key(region) {
             bucket = self.throttle.bucket(account, region, action, params);
         }
         if bucket.as_ref().is_some_and(|bucket| !bucket.has_token()) {
@@ -155,7 +162,11 @@ impl Engine {
         action: &str,
         params: &Params,
     ) -> Result<String, ApiError> {
-        let service = if sts::has_action(action) { Service::Sts } else { Service::Ec2 };
+        let service = match action {
+            _ if sts::has_action(action) => Service::Sts,
+            _ if kms::action_names().any(|name| name == action) => Service::Kms,
+            _ => Service::Ec2,
+        };
         let request_id = self.request_ids.uuid();
         self.execute(service, &Caller::of_account(account), region, action, params, &request_id)
     }
@@ -163,7 +174,10 @@ impl Engine {
     /// Who calls, and in which Region.
     fn identify(&self, request: &Request) -> Result<(Caller, String), ApiError> {
         let credential = request.credential.as_ref().map_err(Clone::clone)?;
-        let caller = self.world.authenticate(credential)?;
+        let caller = self.world.authenticate(credential).map_err(|refusal| match request.service {
+            Service::Kms => errors::in_words_of_kms(refusal),
+            Service::Ec2 | Service::Sts => refusal,
+        })?;
         Ok((caller, credential.region.clone()))
     }
 
@@ -181,6 +195,7 @@ impl Engine {
         match service {
             Service::Ec2 if self.world.disabled_regions.contains(region) => Err(errors::opt_in_required(region)),
             Service::Ec2 if !self.world.regions.contains_key(region) => Err(errors::invalid_region(region)),
+            Service::Kms if !self.world.regions.contains_key(region) => Err(errors::kms_unrecognized()),
             // The Region of STS's global endpoint is `us-east-1`, which the scenario need not have.
             Service::Sts if self.world.disabled_regions.contains(region) => Err(errors::region_disabled()),
             Service::Ec2 => {
@@ -188,6 +203,10 @@ impl Engine {
                 body.text("requestId", request_id);
                 body.append(&content);
                 Ok(body.into_document(&format!("{action}Response"), EC2_NAMESPACE))
+            }
+            Service::Kms => {
+                let content = kms::execute(&mut self.world, caller, region, action, params)?;
+                Ok(content.to_string())
             }
             Service::Sts => {
                 let content = sts::execute(&mut self.world, caller, action, params)?;
@@ -206,24 +225,40 @@ const AFTER_OWNERSHIP: [&str; 3] = ["DescribeSnapshotAttribute", "ModifySnapshot
 fn refusal_of(fault: &FaultKind, request: &Request, caller: &Caller) -> Option<ApiError> {
     let action = &request.action;
     match (fault, request.service) {
-        (FaultKind::Throttle, Service::Ec2) => Some(errors::request_limit_exceeded()),
-        (FaultKind::Throttle, Service::Sts) => Some(errors::throttling()),
+        (FaultKind::Throttle, service) => Some(throttled(service)),
         (FaultKind::AccessDenied, Service::Ec2) => Some(errors::unauthorized_operation(&caller.arn, action)),
+        (FaultKind::AccessDenied, Service::Kms) => {
+            Some(errors::kms_access_denied(&caller.arn, action, request.params.get("KeyId")))
+        }
         (FaultKind::AccessDenied, Service::Sts) => {
             Some(errors::access_denied(&caller.arn, action, request.params.get("RoleArn").unwrap_or("*")))
         }
+        (FaultKind::ServerError { status, .. }, Service::Kms) => Some(errors::kms_internal(*status)),
         (FaultKind::ServerError { status, .. }, _) => Some(errors::server_error(*status)),
         (FaultKind::Error { status, code, message }, _) => Some(ApiError::new(*status, code.clone(), message.clone())),
         (FaultKind::Delay { .. } | FaultKind::Stall | FaultKind::ResetBefore | FaultKind::ResetAfter, _) => None,
     }
 }
 
+/// How each service says that there are too many calls.
+fn throttled(service: Service) -> ApiError {
+    match service {
+        Service::Ec2 => errors::request_limit_exceeded(),
+        Service::Kms => errors::kms_throttling(),
+        Service::Sts => errors::throttling(),
+    }
+}
+
 /// The result as it goes over the wire, in the way that the fault lets it.
 fn reply(service: Service, result: Result<String, ApiError>, fault: Option<&FaultKind>, request_id: &str) -> Reply {
     let mut reply = match result {
+        Ok(body) if service == Service::Kms => Reply::json(200, body, request_id),
         Ok(body) => Reply::xml(200, body, request_id),
         Err(error) if matches!(fault, Some(FaultKind::ServerError { html: true, .. })) => {
             Reply::web_page(error.status, WEB_PAGE, request_id)
+        }
+        Err(ApiError { status, code, message }) if service == Service::Kms => {
+            Reply::json(status, json!({"__type": code, "message": message}).to_string(), request_id)
         }
         Err(error) => Reply::xml(error.status, error_document(service, &error, request_id), request_id),
     };
@@ -236,7 +271,7 @@ fn reply(service: Service, result: Result<String, ApiError>, fault: Option<&Faul
     reply
 }
 
-/// The two services have different forms of errors (aws.md section 5.2).
+/// The services that speak XML have different forms of errors (aws.md section 5.2).
 fn error_document(service: Service, error: &ApiError, request_id: &str) -> String {
     let mut body = Xml::new();
     let code_and_message = |inner: &mut Xml| {
@@ -249,7 +284,7 @@ fn error_document(service: Service, error: &ApiError, request_id: &str) -> Strin
             body.text("RequestID", request_id);
             body.into_plain_document("Response")
         }
-        Service::Sts => {
+        Service::Kms | Service::Sts => {
             body.element("Error", |inner| {
                 inner.text("Type", if error.status < 500 { "Sender" } else { "Receiver" });
                 code_and_message(inner);

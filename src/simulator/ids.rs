@@ -66,6 +66,12 @@ impl IdSource {
         )
     }
 
+    /// Sixty-four hex digits, for KMS grants.
+    pub(super) fn grant(&mut self) -> String {
+        let [a, b, c, d] = std::array::from_fn(|_| self.next());
+        format!("{a:016x}{b:016x}{c:016x}{d:016x}")
+    }
+
     /// Sixteen upper-case hex digits, for access key ids.
     pub(super) fn key_suffix(&mut self) -> String {
         format!("{:016X}", self.next())

@@ -1,4 +1,4 @@
-//! EC2 and STS behind the AWS wire protocol, simulated: several accounts and Regions, what they share with each other, the
+//! EC2, KMS and STS behind the AWS wire protocol, simulated: several accounts and Regions, what they share with each other, the
 //! rules and quotas of sharing, and faults on demand.
 //!
 //! The one double for AWS in this project. It answers any AWS SDK or CLI over TCP ([`Simulator::serve`], `amishare
@@ -19,7 +19,9 @@ mod engine;
 mod errors;
 mod faults;
 mod ids;
+mod kms;
 mod latency;
+mod launch;
 mod params;
 mod permissions;
 mod reply;
@@ -37,14 +39,16 @@ pub use clock::{Clock, ClockScenario};
 pub use command::{SimulateArgs, run};
 pub use errors::ApiError;
 pub use faults::{Fault, FaultKind};
+pub use launch::LaunchRefusal;
 pub use permissions::{Grantee, Grantees, NotAGrantee};
 pub use scenario::{
-    AccountScenario, BucketScenario, EncryptionScenario, ForeignLoad, ImageScenario, PublicAccessScenario, Quotas,
-    RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
+    AccountScenario, BucketScenario, EncryptionScenario, ForeignLoad, ImageScenario, KeyScenario, PublicAccessScenario,
+    Quotas, RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
 };
 pub use world::{
-    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Membership,
-    ProductCode, PublicAccess, RegionState, Role, Snapshot, SnapshotPublicAccess, SnapshotState, Volume, World,
+    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Key,
+    KeyGrant, KeyManager, KeyState, Membership, ProductCode, PublicAccess, RegionState, Role, Snapshot,
+    SnapshotPublicAccess, SnapshotState, Volume, World,
 };
 
 use std::collections::BTreeSet;
@@ -161,7 +165,7 @@ impl Simulator {
     }
 
     /// Makes a call as an actor that is not on the wire: it takes no token, meets no fault and is not in
-    /// [`Simulator::calls`]. Gives the XML of the answer.
+    /// [`Simulator::calls`]. Gives the XML of the answer, or the JSON of one of KMS.
     ///
     /// # Errors
     /// What AWS would refuse the call with.
@@ -186,6 +190,14 @@ impl Simulator {
             world.snapshot(region, snapshot_id).map(|snapshot| snapshot.create_volume_permissions.to_strings())
         })
         .unwrap_or_default()
+    }
+
+    /// Whether a principal, an account id or an ARN, could launch the image now.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn can_launch(&self, region: &str, image_id: &str, principal: &str) -> Result<(), LaunchRefusal> {
+        self.with_world(|world| launch::decide(world, region, image_id, principal))
     }
 
     /// Answers a call from the wire or the connector.

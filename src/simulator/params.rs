@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::errors::{self, ApiError};
 
 /// What the caller sent, by parameter name, without `Action` and `Version`.
@@ -85,6 +87,26 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Params {
     }
 }
 
+/// A JSON object in the form of the query protocol: `{"Operations": ["Decrypt"]}` is `Operations.1=Decrypt`. So faults, the
+/// record of calls and actions need to know one form only.
+pub(super) fn flattened(content: &Value) -> Params {
+    fn add(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+        let below = |field: &str| if name.is_empty() { field.to_owned() } else { format!("{name}.{field}") };
+        match value {
+            Value::Null => {}
+            Value::Object(fields) => fields.iter().for_each(|(field, value)| add(&below(field), value, into)),
+            Value::Array(values) => {
+                (1..).zip(values).for_each(|(index, value)| add(&below(&index.to_string()), value, into));
+            }
+            Value::String(text) => drop(into.insert(name.to_owned(), text.clone())),
+            Value::Bool(_) | Value::Number(_) => drop(into.insert(name.to_owned(), value.to_string())),
+        }
+    }
+    let mut all = BTreeMap::new();
+    add("", content, &mut all);
+    Params(all)
+}
+
 /// The name with every index replaced by `N`: `Filter.1.Value.2` becomes `Filter.N.Value.N`, the form that the actions
 /// list the parameters in that they understand.
 pub(super) fn pattern_of(name: &str) -> String {
@@ -114,6 +136,15 @@ mod tests {
         assert_eq!(filters.len(), 2);
         assert_eq!(filters[0].get("Name"), Some("a"));
         assert_eq!(filters[0].list("Value"), ["x", "y"]);
+    }
+
+    #[test]
+    fn json_becomes_flat_names() {
+        let content = serde_json::json!({"KeyId": "k", "Operations": ["a", "b"], "Limit": 5, "No": null, "C": {"E": {"x:y": "z"}}});
+        let params = flattened(&content);
+        assert_eq!(params.list("Operations"), ["a", "b"]);
+        assert_eq!(params.iter().count(), 5);
+        assert_eq!((params.get("Limit"), params.get("C.E.x:y")), (Some("5"), Some("z")));
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Reply {
         Self::new(status, "text/xml;charset=UTF-8", body.into(), request_id)
     }
 
+    /// An answer of KMS.
+    pub(super) fn json(status: u16, body: String, request_id: &str) -> Self {
+        Self::new(status, "application/x-amz-json-1.1", body.into(), request_id)
+    }
+
     /// An answer of something before the API.
     pub(super) fn web_page(status: u16, page: &'static str, request_id: &str) -> Self {
         Self::new(status, "text/html", Bytes::from_static(page.as_bytes()), request_id)

@@ -4,19 +4,24 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName};
 
 use super::errors::{self, ApiError};
-use super::params::Params;
+use super::params::{Params, flattened};
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const SDK_ATTEMPT: HeaderName = HeaderName::from_static("amz-sdk-request");
+const AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const SDK_INVOCATION: HeaderName = HeaderName::from_static("amz-sdk-invocation-id");
 
 /// The API version of STS. Everything else is taken for EC2, which has been at 2016-11-15 for as long as SDKs matter.
 const STS_VERSION: &str = "2011-06-15";
 
-/// Which of the two APIs is called.
+/// What names the action of KMS, before its name \[T, aws.md section 5.2\].
+const KMS_TARGET: &str = "TrentService.";
+
+/// Which of the APIs is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
     Ec2,
+    Kms,
     Sts,
 }
 
@@ -43,8 +48,30 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads a request. The query string counts like the body, as in AWS's query protocol.
+    /// Reads a request.
     pub(super) fn read(query: &str, headers: &HeaderMap, body: &[u8]) -> Self {
+        match text(headers, &AMZ_TARGET).and_then(|target| target.strip_prefix(KMS_TARGET)) {
+            Some(action) => Self::read_json(action, headers, body),
+            None => Self::read_form(query, headers, body),
+        }
+    }
+
+    /// A request in AWS's JSON protocol, which of the services here KMS alone speaks.
+    fn read_json(action: &str, headers: &HeaderMap, body: &[u8]) -> Self {
+        let content = serde_json::from_slice(body).map_err(|_| errors::serialization());
+        Self {
+            service: Service::Kms,
+            action: action.to_owned(),
+            params: content.as_ref().map(flattened).unwrap_or_default(),
+            // What cannot be read is refused before anybody asks who sent it.
+            credential: content.and_then(|_| credential(headers)),
+            attempt: text(headers, &SDK_ATTEMPT).and_then(attempt),
+            invocation: text(headers, &SDK_INVOCATION).map(str::to_owned),
+        }
+    }
+
+    /// A request in AWS's query protocol. The query string counts like the body.
+    fn read_form(query: &str, headers: &HeaderMap, body: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         let mut service = Service::Ec2;
         let mut action = String::new();

@@ -193,6 +193,34 @@ def tags():
     assert launch_permissions(owner, IMAGE) == []
 
 
+def keys():
+    owner, consumer = client("kms", OWNER), client("kms", CONSUMER)
+    [snapshot] = client("ec2", OWNER).describe_snapshots(SnapshotIds=["snap-0aaaabbbbccccdddd"])["Snapshots"]
+    key = snapshot["KmsKeyId"]
+    metadata = owner.describe_key(KeyId=key)["KeyMetadata"]
+    assert (metadata["Arn"], metadata["KeyManager"], metadata["KeyState"]) == (key, "CUSTOMER", "Enabled")
+    assert metadata["CreationDate"].year >= 2026
+    message, status = refused("AccessDeniedException", consumer.describe_key, KeyId=key)
+    assert status == 400 and "kms:DescribeKey on this resource" in message, message
+
+    grant = {"KeyId": key, "GranteePrincipal": f"arn:aws:iam::{CONSUMER}:root", "Operations": ["Decrypt", "DescribeKey"]}
+    made = [owner.create_grant(**grant, Name="test")["GrantId"] for _ in range(2)]
+    assert made[0] == made[1], "the name makes a repeated request the same grant"
+    assert consumer.describe_key(KeyId=key)["KeyMetadata"]["AWSAccountId"] == OWNER
+    others = [owner.create_grant(**grant, Name=f"test-{number}")["GrantId"] for number in range(60)]
+    pages = list(owner.get_paginator("list_grants").paginate(KeyId=key))
+    listed = [entry for page in pages for entry in page["Grants"]]
+    assert len(pages) == 2 and {entry["GrantId"] for entry in listed} == {made[0], *others}
+    assert all(entry["Operations"] == ["Decrypt", "DescribeKey"] for entry in listed)
+    for entry in listed:
+        owner.revoke_grant(KeyId=key, GrantId=entry["GrantId"])
+    assert owner.list_grants(KeyId=key)["Grants"] == []
+    refused("NotFoundException", owner.revoke_grant, KeyId=key, GrantId=made[0])
+    refused("InvalidArnException", owner.create_grant, **(grant | {"GranteePrincipal": f"arn:aws:iam::{CONSUMER}:role/none"}))
+    policy = json.loads(aws(OWNER, "kms", "get-key-policy", "--key-id", key, "--policy-name", "default")["Policy"])
+    assert policy["Statement"][0]["Action"] == "kms:*", policy
+
+
 def others():
     owner = client("ec2", OWNER)
     names = [region["RegionName"] for region in owner.describe_regions()["Regions"]]
@@ -217,6 +245,6 @@ def faults_and_retries():
 
 ENDPOINT = sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
 
-for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, others, faults_and_retries):
+for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, keys, others, faults_and_retries):
     part()
     print("ok", part.__name__.replace("_", " "), flush=True)

@@ -10,8 +10,12 @@ use crate::simulator::params::Params;
 use crate::simulator::world::{Caller, Image, ImageState, RegionState, Snapshot, World};
 
 /// What a Region without anything in it holds. Calls to Regions that do not exist do not come this far.
-static NOTHING: RegionState =
-    RegionState { images: BTreeMap::new(), snapshots: BTreeMap::new(), public_access: BTreeMap::new() };
+static NOTHING: RegionState = RegionState {
+    images: BTreeMap::new(),
+    snapshots: BTreeMap::new(),
+    keys: BTreeMap::new(),
+    public_access: BTreeMap::new(),
+};
 
 /// What an action works with.
 pub(super) struct Call<'a> {

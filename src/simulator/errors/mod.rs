@@ -5,12 +5,14 @@
 
 mod general;
 mod image;
+mod key;
 mod request;
 mod resource;
 mod snapshot;
 
 pub(super) use general::*;
 pub(super) use image::*;
+pub(super) use key::*;
 pub(super) use request::*;
 pub(super) use resource::*;
 pub(super) use snapshot::*;

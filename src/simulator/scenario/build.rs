@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{EncryptionScenario, ImageScenario, RoleScenario, Scenario, SnapshotScenario};
+use super::{EncryptionScenario, ImageScenario, KeyScenario, RoleScenario, Scenario, SnapshotScenario};
 use crate::simulator::clock::Clock;
 use crate::simulator::ids::{IdSource, is_account_id};
 use crate::simulator::world::{
-    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, Membership, PublicAccess, RegionState, Role,
-    Snapshot, Volume, World,
+    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, Key, KeyManager, Membership, PublicAccess,
+    RegionState, Role, Snapshot, Volume, World, parts_of_arn,
 };
 
 /// The Regions that are enabled for every account without opting in.
@@ -60,12 +60,21 @@ impl Scenario {
             let image = image(scenario, here, now);
             here.images.insert(scenario.id.clone(), image);
         }
+        for key in self.keys.iter().filter_map(|scenario| key(scenario, now)) {
+            if let Some((region, ..)) = parts_of_arn(&key.arn) {
+                regions.entry(region.to_owned()).or_default().keys.insert(key.arn.clone(), key);
+            }
+        }
+        for here in regions.values_mut() {
+            make_up_keys(here, now);
+        }
         World {
             regions,
             disabled_regions: self.disabled_regions.clone(),
             accounts: self.accounts.iter().map(|account| (account.id.clone(), membership(account))).collect(),
             closed_accounts: self.closed_accounts.clone(),
             roles: self.roles.iter().filter_map(|scenario| Some((scenario.arn.clone(), role(scenario)?))).collect(),
+            grant_delay: SignedDuration::from_millis(self.grant_delay_milliseconds.try_into().unwrap_or(i64::MAX)),
             quotas: self.quotas.clone(),
             clock,
             ids: IdSource::new(seed),
@@ -98,6 +107,31 @@ fn role(scenario: &RoleScenario) -> Option<Role> {
         external_id: scenario.external_id.clone(),
         max_session_seconds: scenario.max_session_seconds,
     })
+}
+
+fn key(scenario: &KeyScenario, now: Timestamp) -> Option<Key> {
+    let KeyScenario { arn, manager, state, policy, aliases } = scenario;
+    let mut key = Key::new(arn, *manager, now)?;
+    key.state = *state;
+    key.aliases.clone_from(aliases);
+    if let Some(policy) = policy {
+        key.policy.clone_from(policy);
+    }
+    Some(key)
+}
+
+/// The keys of snapshots that the scenario does not describe.
+fn make_up_keys(here: &mut RegionState, now: Timestamp) {
+    for snapshot in here.snapshots.values() {
+        let (arn, manager) = match &snapshot.encryption {
+            Encryption::None => continue,
+            Encryption::CustomerKey(arn) => (arn, KeyManager::Customer),
+            Encryption::DefaultKey(arn) => (arn, KeyManager::Aws),
+        };
+        if let Some(key) = Key::new(arn, manager, now) {
+            here.keys.entry(arn.clone()).or_insert(key);
+        }
+    }
 }
 
 fn tags_of(owner: &str, tags: &BTreeMap<String, String>) -> AccountTags {

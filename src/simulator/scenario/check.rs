@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BucketScenario, ForeignLoad, ImageScenario, Scenario, SnapshotScenario};
+use super::{BucketScenario, ForeignLoad, ImageScenario, KeyScenario, Scenario, SnapshotScenario};
 use crate::simulator::ids::{is_account_id, is_image_id, is_snapshot_id};
 use crate::simulator::permissions::{Grantee, is_organization_arn, is_organizational_unit_arn};
 use crate::simulator::throttle::bucket_names;
 use crate::simulator::wildcard;
+use crate::simulator::world::parts_of_arn;
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,7 @@ impl Scenario {
             must(is_account_id(&guard.account), &guard.account, "an account id has twelve digits")?;
             check_region(&regions, &guard.region, "blockPublicAccess")?;
         }
+        self.check_keys(&regions)?;
         self.check_snapshots(&regions)?;
         self.check_images(&regions)?;
         for fault in &self.faults {
@@ -84,7 +86,7 @@ impl Scenario {
         for BucketScenario { action, capacity, refill_per_second } in &self.throttling.buckets {
             let matches = bucket_names().any(|name| wildcard::matches(action, name));
             let at = |field: &str| format!("throttling.buckets: {action}: {field}");
-            must(matches, &at("action"), "no action of EC2 that the simulator serves matches")?;
+            must(matches, &at("action"), "no action of EC2 or KMS that the simulator serves matches")?;
             must(*capacity >= 1, &at("capacity"), "a bucket holds at least 1 token")?;
             must(is_rate(*refill_per_second), &at("refillPerSecond"), "write a number between 0 and 1000000")?;
         }
@@ -97,8 +99,24 @@ impl Scenario {
             must(is_account_id(account), &at("account"), "an account id has twelve digits")?;
             check_region(regions, region, &at("region"))?;
             let exists = bucket_names().any(|name| name == action);
-            must(exists, &at("action"), "this is no action of EC2 that the simulator serves")?;
+            must(exists, &at("action"), "this is no action of EC2 or KMS that the simulator serves")?;
             must(is_rate(*calls_per_second), &at("callsPerSecond"), "write a number between 0 and 1000000")?;
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self, regions: &BTreeSet<String>) -> Result<(), ScenarioError> {
+        let mut seen = BTreeSet::new();
+        for KeyScenario { arn, policy, aliases, .. } in &self.keys {
+            let Some((region, account, _)) = parts_of_arn(arn) else {
+                return Err(wrong(arn, "write arn:aws:kms:<Region>:<account id>:key/<id>"));
+            };
+            must(is_account_id(account), arn, "an account id has twelve digits")?;
+            must(seen.insert(arn), arn, "the ARN is used twice")?;
+            check_region(regions, region, arn)?;
+            must(aliases.iter().all(|alias| alias.starts_with("alias/")), arn, "an alias begins with alias/")?;
+            let is_json = |policy: &String| serde_json::from_str::<serde_json::Value>(policy).is_ok();
+            must(policy.iter().all(is_json), arn, "the policy is not JSON")?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ mod resources;
 mod throttling;
 
 pub use check::ScenarioError;
-pub use resources::{EncryptionScenario, ImageScenario, SnapshotScenario};
+pub use resources::{EncryptionScenario, ImageScenario, KeyScenario, SnapshotScenario};
 pub use throttling::{BucketScenario, ForeignLoad, Throttling};
 
 use std::collections::BTreeSet;
@@ -42,6 +42,10 @@ pub struct Scenario {
     pub quotas: Quotas,
     /// Where block public access differs from AWS's defaults, which are on for images and off for snapshots.
     pub block_public_access: Vec<PublicAccessScenario>,
+    /// The KMS keys. Those that only a snapshot names need no entry.
+    pub keys: Vec<KeyScenario>,
+    /// How long a grant takes until it shows and has an effect; none when absent.
+    pub grant_delay_milliseconds: u64,
     /// The snapshots. Those that only an image names need no entry.
     pub snapshots: Vec<SnapshotScenario>,
     /// The images.
@@ -131,6 +135,8 @@ pub struct Quotas {
     pub modifications_per_snapshot_call: usize,
     /// Tags that an account can put on a resource.
     pub tags_per_resource: usize,
+    /// Grants of one KMS key.
+    pub grants_per_key: usize,
 }
 
 impl Default for Quotas {
@@ -140,6 +146,7 @@ impl Default for Quotas {
             public_images: 5,
             modifications_per_snapshot_call: 500,
             tags_per_resource: 50,
+            grants_per_key: 50_000,
         }
     }
 }

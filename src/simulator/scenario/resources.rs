@@ -1,4 +1,4 @@
-//! How images and snapshots are written in the scenario file.
+//! How images, snapshots and keys are written in the scenario file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::simulator::permissions::Grantee;
-use crate::simulator::world::{ImageState, ProductCode, SnapshotState};
+use crate::simulator::world::{ImageState, KeyManager, KeyState, ProductCode, SnapshotState};
 
 /// An image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,4 +116,24 @@ pub struct SnapshotScenario {
     /// The owner's tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+/// A symmetric KMS key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyScenario {
+    /// `arn:aws:kms:<Region>:<account>:key/<id>`; an id that begins with `mrk-` makes it a multi-Region key.
+    pub arn: String,
+    /// `customer` when absent; `aws` is an `aws/ebs` key.
+    #[serde(default)]
+    pub manager: KeyManager,
+    /// `enabled` when absent.
+    #[serde(default)]
+    pub state: KeyState,
+    /// Who may do what with it, as JSON; when absent, what the IAM of its account lets them.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Its names, such as `alias/images`.
+    #[serde(default)]
+    pub aliases: BTreeSet<String>,
 }

@@ -1,9 +1,9 @@
 //! How large AWS's buckets are, and which calls take from which.
 
-use crate::simulator::ec2;
 use crate::simulator::params::Params;
 use crate::simulator::scenario::BucketScenario;
 use crate::simulator::wildcard;
+use crate::simulator::{ec2, kms};
 
 /// What listings of all snapshots take from, instead of from the bucket of `DescribeSnapshots`.
 const UNFILTERED_SNAPSHOTS: &str = "DescribeSnapshots unfiltered";
@@ -12,6 +12,14 @@ const UNFILTERED_SNAPSHOTS: &str = "DescribeSnapshots unfiltered";
 /// "Request throttling for the Amazon EC2 API" \[D ec2-api-throttling, aws.md section 2.3\], as far as it is about images and
 /// snapshots. The first row that matches counts; `*` stands for any characters.
 const DOCUMENTED: &[(&str, u32, f64)] = &[
+    // KMS has quotas of requests per second \[D, aws.md section 2.4\]; that a second's worth may come at once is chosen.
+    ("CreateGrant", 50, 50.0),
+    ("DescribeKey", 2000, 2000.0),
+    ("GetKeyPolicy", 1000, 1000.0),
+    ("ListGrants", 100, 100.0),
+    ("PutKeyPolicy", 15, 15.0),
+    ("RetireGrant", 50, 50.0),
+    ("RevokeGrant", 50, 50.0),
     ("CopyImage", 100, 1.0),
     ("CreateRestoreImageTask", 50, 0.1),
     ("CreateSnapshot", 100, 5.0),
@@ -61,7 +69,7 @@ pub(super) fn bucket_name<'a>(action: &'a str, params: &Params) -> &'a str {
     if action == "DescribeSnapshots" && !is_narrowed() { UNFILTERED_SNAPSHOTS } else { action }
 }
 
-/// The names of all buckets: one for each action of EC2 that the simulator serves. For STS, AWS documents none.
+/// The names of all buckets: one for each action of EC2 and KMS that the simulator serves. For STS, AWS documents none.
 pub(in crate::simulator) fn bucket_names() -> impl Iterator<Item = &'static str> {
-    ec2::action_names().chain([UNFILTERED_SNAPSHOTS])
+    ec2::action_names().chain([UNFILTERED_SNAPSHOTS]).chain(kms::action_names())
 }

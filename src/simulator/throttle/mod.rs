@@ -1,4 +1,4 @@
-//! EC2's request throttling: which bucket a call takes its token from, and whether there is one. Off unless the scenario or a
+//! EC2's and KMS's request throttling: which bucket a call takes its token from, and whether there is one. Off unless the scenario or a
 //! test switches it on.
 //!
 //! Buckets follow tokio's clock and not the world's: throttling is about how fast calls come, whatever time the world thinks
@@ -66,7 +66,7 @@ impl Throttle {
         self.rules.foreign_load = load;
     }
 
-    /// The bucket that a call of this action, which is one of EC2, takes its token from; none while throttling is off.
+    /// The bucket that a call of this action, which is one of EC2 or KMS, takes its token from; none while throttling is off.
     pub(super) fn bucket(&mut self, account: &str, region: &str, action: &str, params: &Params) -> Option<&mut Bucket> {
         if !self.rules.enabled {
             return None;

@@ -4,11 +4,13 @@
 
 mod account;
 mod image;
+mod key;
 mod snapshot;
 
 pub use account::{AccountTags, ImagePublicAccess, Membership, PublicAccess, Role, SnapshotPublicAccess};
 pub(super) use account::{Caller, Session};
 pub use image::{BlockDevice, DeregistrationProtection, Image, ImageState, ProductCode, Volume};
+pub use key::{Key, KeyGrant, KeyManager, KeyState, parts_of_arn};
 pub use snapshot::{Encryption, Snapshot, SnapshotState};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,8 @@ pub struct RegionState {
     pub images: BTreeMap<String, Image>,
     /// By id.
     pub snapshots: BTreeMap<String, Snapshot>,
+    /// By ARN.
+    pub keys: BTreeMap<String, Key>,
     /// By account; an account that is not listed has the defaults.
     pub public_access: BTreeMap<String, PublicAccess>,
 }
@@ -69,6 +73,8 @@ pub struct World {
     pub closed_accounts: BTreeSet<String>,
     /// The roles that can be assumed, by ARN.
     pub roles: BTreeMap<String, Role>,
+    /// How long a grant takes until it shows and has an effect.
+    pub grant_delay: SignedDuration,
     /// How much is allowed.
     pub quotas: Quotas,
     /// The time.
@@ -111,6 +117,32 @@ impl World {
     /// The snapshot, to be changed behind everyone's back.
     pub fn snapshot_mut(&mut self, region: &str, id: &str) -> Option<&mut Snapshot> {
         self.regions.get_mut(region)?.snapshots.get_mut(id)
+    }
+
+    /// The key.
+    pub fn key(&self, arn: &str) -> Option<&Key> {
+        self.regions.get(parts_of_arn(arn)?.0)?.keys.get(arn)
+    }
+
+    /// The key, to be changed behind everyone's back.
+    pub fn key_mut(&mut self, arn: &str) -> Option<&mut Key> {
+        self.regions.get_mut(parts_of_arn(arn)?.0)?.keys.get_mut(arn)
+    }
+
+    /// Whether the ARN is a principal's that exists: an account's root, its user of the simulator, a role, or a role's session.
+    pub fn is_principal(&self, arn: &str) -> bool {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let ["arn", partition, service @ ("iam" | "sts"), "", account, resource] = parts[..] else { return false };
+        let role_of_session = |role: &&str| {
+            let name = resource.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next());
+            name.is_some() && role.rsplit('/').next() == name && role.split(':').nth(4) == Some(account)
+        };
+        partition.starts_with("aws")
+            && self.is_account(account)
+            && match service {
+                "iam" => matches!(resource, "root" | "user/simulator") || self.roles.contains_key(arn),
+                _ => self.roles.keys().any(|role| role_of_session(&role.as_str())),
+            }
     }
 
     /// Forgets sessions an hour after their end. Not at once: their credentials are to be refused as expired, not as unknown.
