@@ -28,8 +28,11 @@ impl Principal {
     /// Whether the ARN is the principal, its role, or its account. An account's ARN lets in whom the account's own IAM lets
     /// in, which it cannot for service-linked roles.
     pub(in crate::simulator) fn is_named_by(&self, arn: &str) -> bool {
-        let is_account = arn == self.account || account_root(arn) == Some(self.account.as_str());
-        arn == self.arn || self.is_session_of(arn) || (is_account && !self.is_service_linked())
+        arn == self.arn || self.is_session_of(arn) || (self.is_account_named_by(arn) && !self.is_service_linked())
+    }
+
+    fn is_account_named_by(&self, arn: &str) -> bool {
+        arn == self.account || account_root(arn) == Some(self.account.as_str())
     }
 
     fn is_service_linked(&self) -> bool {
@@ -96,7 +99,10 @@ pub(in crate::simulator) fn verdict(policy: &str, principal: &Principal, operati
         let statements = statements.iter().filter(move |statement| statement["Effect"] == effect);
         let unknown = effect == "Deny";
         statements.into_iter().any(|statement| {
-            names_principal(&statement["Principal"], principal)
+            if ["NotPrincipal", "NotAction"].iter().any(|name| !statement[*name].is_null()) {
+                return unknown;
+            }
+            names_principal(&statement["Principal"], principal, effect == "Deny")
                 && texts(&statement["Action"]).any(|action| names_operation(action, operation))
                 && holds(&statement["Condition"], principal, unknown)
         })
@@ -110,10 +116,14 @@ pub(in crate::simulator) fn verdict(policy: &str, principal: &Principal, operati
     }
 }
 
-fn names_principal(named: &Value, principal: &Principal) -> bool {
+/// Whether a statement is about the principal. One that allows an account, or everybody, leaves it to the account's IAM, which
+/// service-linked roles cannot have; one that denies them is about these roles too.
+fn names_principal(named: &Value, principal: &Principal, denies: bool) -> bool {
     let named: Vec<&str> = if named.is_string() { texts(named).collect() } else { texts(&named["AWS"]).collect() };
-    // An account's root behind a star is the account's own IAM, too, which service-linked roles cannot have.
-    named.iter().any(|arn| if *arn == "*" { !principal.is_service_linked() } else { principal.is_named_by(arn) })
+    named.iter().any(|arn| {
+        let is_about_all = *arn == "*" || principal.is_account_named_by(arn);
+        (is_about_all && (denies || !principal.is_service_linked())) || principal.is_named_by(arn)
+    })
 }
 
 /// Actions are compared without regard to case, unlike everything else in policies.
@@ -217,7 +227,10 @@ mod tests {
             "arn:aws:iam::444455556666:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling";
         let role = principal(arn);
         for named in ["*", "arn:aws:iam::444455556666:root"] {
-            assert!(!allows(&statement("Allow", json!({"AWS": named}), json!("kms:*"), Value::Null), &role, "Decrypt"));
+            let allowing = statement("Allow", json!({"AWS": named}), json!("kms:*"), Value::Null);
+            assert_eq!(verdict(&allowing, &role, "Decrypt"), Verdict::Silent);
+            let denying = statement("Deny", json!({"AWS": named}), json!("kms:*"), Value::Null);
+            assert_eq!(verdict(&denying, &role, "Decrypt"), Verdict::Denied, "a denial is about everybody");
         }
         assert!(allows(&statement("Allow", json!({"AWS": arn}), json!("kms:*"), Value::Null), &role, "Decrypt"));
     }
@@ -256,6 +269,18 @@ mod tests {
             let policy = statement("Allow", json!("*"), json!("kms:*"), condition.clone());
             assert_eq!(allows(&policy, &root(), "CreateGrant"), holds, "{condition}");
         }
+    }
+
+    #[test]
+    fn statements_about_all_but_somebody_are_not_understood() {
+        let with = |effect: &str| {
+            let open = json!({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"});
+            let other =
+                json!({"Effect": effect, "NotPrincipal": {"AWS": "111122223333"}, "Action": "kms:*", "Resource": "*"});
+            let statements = if effect == "Deny" { vec![open, other] } else { vec![other] };
+            verdict(&json!({"Statement": statements}).to_string(), &root(), "Decrypt")
+        };
+        assert_eq!((with("Allow"), with("Deny")), (Verdict::Silent, Verdict::Denied));
     }
 
     #[test]
