@@ -117,7 +117,10 @@ impl Shares {
         let known = inner.objects.get(&ObjectKey::of(&object));
         // A late answer must not put the object back that has been made anew under its name.
         if known.is_some_and(|known| known.metadata.uid == object.metadata.uid) {
+            let unprotected = inner.unprotected(&object);
             inner.put(object, &mut Effect::default());
+            // Whoever writes sees to its own image, and not to others.
+            inner.owed.work.extend(unprotected);
         }
     }
 
@@ -289,6 +292,7 @@ impl Inner {
         if before.as_ref().is_some_and(|before| is_older(&object, before)) {
             return;
         }
+        effect.work.extend(self.unprotected(&object));
         let concerned = images(&object);
         let left = before.as_ref().map(|b| images(b)).unwrap_or_default();
         left.difference(&concerned).for_each(|image| unlink(&mut self.by_image, image, &key));
@@ -365,6 +369,16 @@ impl Inner {
             }
         }
         all
+    }
+
+    /// The other images on which something is on record that an object protected as long as it knew what is a part of its image, and
+    /// may not any more with this version. Of an image that is gone, it knows only what is on its own record.
+    fn unprotected(&self, object: &Stored) -> BTreeSet<Work> {
+        let key = ObjectKey::of(object);
+        let before = self.objects.get(&key).filter(|before| !is_older(object, before));
+        let Some(before) = before.filter(|_| !listed_for_volumes(object).is_empty()) else { return BTreeSet::new() };
+        let forgotten = &snapshots(before) - &snapshots(object);
+        (&self.answering(&forgotten, &key) - &images(object)).into_iter().map(Work::Image).collect()
     }
 
     fn remove(&mut self, key: &ObjectKey, effect: &mut Effect) {

@@ -152,3 +152,15 @@ fn who_only_observes_does_not_announce_what_has_just_been_taken_back() {
         (create(B, Spec { mode: "Observe", lists: Who::NOBODY, ..spec(0) }), Duration::from_secs(29_900)),
     ]);
 }
+
+#[test]
+fn whom_only_the_record_on_an_image_that_is_gone_protected_loses_a_shared_snapshot_with_it() {
+    let ends = Some(Duration::from_hours(4));
+    let both = Spec { lists: ONE.or(TWO), mode: "Authoritative", ends, ..volumes(1) };
+    holds([
+        (create(B, Spec { mode: "Authoritative", ..volumes(0) }), SECOND),
+        (Step::ImageState { image: 0, state: "deregistered" }, AT_ONCE),
+        (create(A, both), Duration::from_hours(3)),
+        (Step::Edit { object: B, edit: Edit::Lists(TWO) }, AT_ONCE),
+    ]);
+}
