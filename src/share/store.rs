@@ -117,9 +117,8 @@ impl Shares {
         let known = inner.objects.get(&ObjectKey::of(&object));
         // A late answer must not put the object back that has been made anew under its name.
         if known.is_some_and(|known| known.metadata.uid == object.metadata.uid) {
-            let unprotected = inner.unprotected(&object);
-            inner.put(object, &mut Effect::default());
             // Whoever writes sees to its own image, and not to others.
+            let unprotected = inner.replace(object, &mut Effect::default());
             inner.owed.work.extend(unprotected);
         }
     }
@@ -287,12 +286,19 @@ impl Inner {
     }
 
     fn put(&mut self, object: Stored, effect: &mut Effect) {
+        let unprotected = self.replace(object, effect);
+        effect.work.extend(unprotected);
+    }
+
+    /// Takes in a version. Returns the work on other images that comes of what the object has forgotten: something is on record there
+    /// that it protected as long as it knew what is a part of its image. Of an image that is gone, it knows only what is on its own
+    /// record.
+    fn replace(&mut self, object: Stored, effect: &mut Effect) -> BTreeSet<Work> {
         let key = self.key(&object);
         let before = self.objects.get(&key).cloned();
         if before.as_ref().is_some_and(|before| is_older(&object, before)) {
-            return;
+            return BTreeSet::new();
         }
-        effect.work.extend(self.unprotected(&object));
         let concerned = images(&object);
         let left = before.as_ref().map(|b| images(b)).unwrap_or_default();
         left.difference(&concerned).for_each(|image| unlink(&mut self.by_image, image, &key));
@@ -300,7 +306,10 @@ impl Inner {
             link(&mut self.by_image, image, &key);
         }
         let (said, says) = (before.as_ref().map(|b| snapshots(b)).unwrap_or_default(), snapshots(&object));
-        said.difference(&says).for_each(|snapshot| unlink(&mut self.by_snapshot, snapshot, &key));
+        let forgotten = &said - &says;
+        for snapshot in &forgotten {
+            unlink(&mut self.by_snapshot, snapshot, &key);
+        }
         for snapshot in &says {
             link(&mut self.by_snapshot, snapshot, &key);
         }
@@ -315,6 +324,11 @@ impl Inner {
                 link(&mut self.awaited, &site, &key);
             }
         }
+        let unprotected = if forgotten.is_empty() || listed_for_volumes(&object).is_empty() {
+            BTreeSet::new()
+        } else {
+            (&self.answering(&forgotten, &key) - &concerned).into_iter().map(Work::Image).collect()
+        };
         let lost_finalizer = before.as_ref().is_some_and(|b| b.is_held()) && !object.is_held();
         // Somebody has wiped the status, and with it what was given: it is written anew as far as it can be told.
         let reported = |stored: &Stored| stored.known_status().is_some_and(|s| s.observed_generation.is_some());
@@ -340,6 +354,7 @@ impl Inner {
             }
         }
         self.objects.insert(key, Arc::new(object));
+        unprotected
     }
 
     fn unlink_at(&mut self, object: &Stored, site: &Site, key: &ObjectKey) {
@@ -369,16 +384,6 @@ impl Inner {
             }
         }
         all
-    }
-
-    /// The other images on which something is on record that an object protected as long as it knew what is a part of its image, and
-    /// may not any more with this version. Of an image that is gone, it knows only what is on its own record.
-    fn unprotected(&self, object: &Stored) -> BTreeSet<Work> {
-        let key = ObjectKey::of(object);
-        let before = self.objects.get(&key).filter(|before| !is_older(object, before));
-        let Some(before) = before.filter(|_| !listed_for_volumes(object).is_empty()) else { return BTreeSet::new() };
-        let forgotten = &snapshots(before) - &snapshots(object);
-        (&self.answering(&forgotten, &key) - &images(object)).into_iter().map(Work::Image).collect()
     }
 
     fn remove(&mut self, key: &ObjectKey, effect: &mut Effect) {
