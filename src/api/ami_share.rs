@@ -12,6 +12,7 @@ use strum::Display;
 
 use super::compact::{Compact, PrincipalList};
 use super::interval::Interval;
+use super::keys::{GrantOperation, GranteeArn, KeyArn};
 use super::names::{AccountId, IdentityName, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
 use super::principal::Principal;
 
@@ -77,6 +78,50 @@ pub enum CreateVolumePermission {
     /// The accounts in accountIds get createVolumePermission on every EBS snapshot of the image: they need it to copy
     /// the image. Snapshots cannot be shared with organizations or organizational units.
     Accounts,
+}
+
+/// Whether the accounts get grants on the keys of an encrypted image.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Display)]
+pub enum KmsGrants {
+    /// None. Whether the key policies let everybody in who is listed is checked all the same.
+    #[default]
+    None,
+    /// Each account in accountIds gets a grant on every customer managed key with which a snapshot of the image is encrypted.
+    /// Organizations and organizational units need a statement in the key policy: a grant cannot name them.
+    Accounts,
+}
+
+/// What is done for the KMS keys with which the snapshots of an image are encrypted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Kms {
+    /// Whether the accounts in accountIds get a grant on every customer managed key of the image.
+    #[serde(default)]
+    pub grants: KmsGrants,
+
+    /// Roles and users that get a grant on every customer managed key of the image too, whatever grants says, by ARN: such as the
+    /// service-linked role of Auto Scaling in an account of a consumer, which cannot be let use a key by its own account.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub additional_grantee_arns: BTreeSet<GranteeArn>,
+
+    /// What each grant allows. The default is what it takes to launch the image and to copy it. Of a change, the new grants are made
+    /// before the old ones are revoked.
+    #[serde(default = "launch_and_copy")]
+    #[schemars(length(min = 1, max = 11))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub operations: BTreeSet<GrantOperation>,
+}
+
+fn launch_and_copy() -> BTreeSet<GrantOperation> {
+    GrantOperation::LAUNCH_AND_COPY.into()
+}
+
+impl Default for Kms {
+    fn default() -> Self {
+        Self { grants: KmsGrants::default(), additional_grantee_arns: BTreeSet::new(), operations: launch_and_copy() }
+    }
 }
 
 /// What the share may change in AWS.
@@ -163,6 +208,10 @@ pub enum DeletionPolicy {
     .message("organizationArns and organizationalUnitArns must be in the partition of region, such as arn:aws: for \
               us-east-1, arn:aws-cn: for cn-north-1 and arn:aws-us-gov: for us-gov-west-1")
     .field_path(".shareWith"))]
+#[x_kube(validation = Rule::new(GRANTEE_PARTITION_RULE)
+    .message("additionalGranteeArns must be in the partition of region, such as arn:aws: for us-east-1, arn:aws-cn: for \
+              cn-north-1 and arn:aws-us-gov: for us-gov-west-1")
+    .field_path(".kms"))]
 pub struct AmiShareSpec {
     /// The AWS Region that holds the image, such as us-east-1. Cannot be changed: create another AmiShare instead.
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -186,6 +235,10 @@ pub struct AmiShareSpec {
     /// Whether the accounts may also create volumes from the image's snapshots, which they need to copy the image.
     #[serde(default)]
     pub create_volume_permission: CreateVolumePermission,
+
+    /// What is done for the KMS keys of an encrypted image.
+    #[serde(default)]
+    pub kms: Kms,
 
     /// What the share may change in AWS. Authoritative: whoever no share of the image lists is removed. Additive: only
     /// what the share gave itself is ever taken back. Observe: nothing is changed, differences are reported.
@@ -218,20 +271,37 @@ pub struct AmiShareSpec {
     pub suspend: bool,
 }
 
+/// CEL: a list of the one beginning of ARNs that are in the partition of the share's Region.
+macro_rules! partition_of_region {
+    () => {
+        "[\
+        self.region.startsWith('cn-') ? 'arn:aws-cn:' : \
+        self.region.startsWith('us-gov-') ? 'arn:aws-us-gov:' : \
+        self.region.startsWith('us-isob-') ? 'arn:aws-iso-b:' : \
+        self.region.startsWith('us-isof-') ? 'arn:aws-iso-f:' : \
+        self.region.startsWith('eu-isoe-') ? 'arn:aws-iso-e:' : \
+        self.region.startsWith('us-iso-') ? 'arn:aws-iso:' : \
+        self.region.startsWith('eusc-') ? 'arn:aws-eusc:' : 'arn:aws:'\
+        ]"
+    };
+}
+
 /// CEL: every ARN begins with the partition that the Region's prefix tells. Says the same as
 /// [`super::names::PARTITION_OF_REGION_PREFIX`]; a test holds them together.
-const PARTITION_RULE: &str = "[\
-    self.region.startsWith('cn-') ? 'arn:aws-cn:' : \
-    self.region.startsWith('us-gov-') ? 'arn:aws-us-gov:' : \
-    self.region.startsWith('us-isob-') ? 'arn:aws-iso-b:' : \
-    self.region.startsWith('us-isof-') ? 'arn:aws-iso-f:' : \
-    self.region.startsWith('eu-isoe-') ? 'arn:aws-iso-e:' : \
-    self.region.startsWith('us-iso-') ? 'arn:aws-iso:' : \
-    self.region.startsWith('eusc-') ? 'arn:aws-eusc:' : 'arn:aws:'\
-    ].all(partition, \
+const PARTITION_RULE: &str = concat!(
+    partition_of_region!(),
+    ".all(partition, \
     (!has(self.shareWith.organizationArns) || self.shareWith.organizationArns.all(arn, arn.startsWith(partition))) && \
     (!has(self.shareWith.organizationalUnitArns) || \
-    self.shareWith.organizationalUnitArns.all(arn, arn.startsWith(partition))))";
+    self.shareWith.organizationalUnitArns.all(arn, arn.startsWith(partition))))"
+);
+
+/// The same of the roles and users that get grants.
+const GRANTEE_PARTITION_RULE: &str = concat!(
+    "!has(self.kms) || !has(self.kms.additionalGranteeArns) || ",
+    partition_of_region!(),
+    ".all(partition, self.kms.additionalGranteeArns.all(arn, arn.startsWith(partition)))"
+);
 
 /// What the operator last saw and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -241,7 +311,7 @@ pub struct AmiShareStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready is the summary; ImageAvailable, LaunchPermissionsSynced and SnapshotPermissionsSynced are its parts.
+    /// Ready is the summary; ImageAvailable, LaunchPermissionsSynced, SnapshotPermissionsSynced and KmsGrantsSynced are its parts.
     /// Reconciling, Stalled and Expired are there only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::conditions::schema")]
@@ -254,6 +324,10 @@ pub struct AmiShareStatus {
     /// How many of those that the spec lists hold a launch permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_with: Option<SharedWith>,
+
+    /// Who of those that the spec lists can launch the image as it is, and who cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Consumers>,
 
     /// What this share has given and will take back: written before the call that gives it, so that it is known even if
     /// the operator dies in between.
@@ -305,6 +379,12 @@ pub struct ImageStatus {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub snapshot_ids: Compact<SnapshotId>,
+
+    /// The KMS keys with which they are encrypted, as far as they are known.
+    #[serde(default, skip_serializing_if = "Compact::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub kms_key_arns: Compact<KeyArn>,
 }
 
 /// How many of those that the spec lists hold a launch permission.
@@ -319,6 +399,48 @@ pub struct SharedWith {
     pub organizational_units: i64,
     /// Whether everybody does.
     pub public: bool,
+}
+
+/// Who of those that the spec lists can launch the image as it is: what it takes is a launch permission, and for an encrypted image
+/// the use of every key. What their own accounts allow them is not known.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumers {
+    /// How many can.
+    pub able: i64,
+
+    /// How many cannot.
+    pub unable: i64,
+
+    /// Of how many it cannot be told.
+    pub unknown: i64,
+
+    /// The first of those who cannot, or of whom it cannot be told, with the reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// Why some of those that the spec lists cannot launch the image, or why that cannot be told.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Obstacle {
+    /// How many are concerned.
+    pub count: i64,
+
+    /// The first of them: account ids and ARNs.
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub principals: PrincipalList,
+
+    /// Why, in one word of the vocabulary of the conditions.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+
+    /// The same in words.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// What a share has given on one image.
@@ -340,6 +462,32 @@ pub struct GrantedOnImage {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub create_volume_permission: Vec<GrantedOnSnapshots>,
+
+    /// Who got grants on the keys of its snapshots. Keys with the same grantees share an entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub kms_grants: Vec<GrantedOnKeys>,
+}
+
+/// Grants that a share has made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedOnKeys {
+    /// The KMS keys.
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub key_arns: BTreeSet<KeyArn>,
+
+    /// What each grant allows.
+    #[schemars(length(max = 11))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub operations: BTreeSet<GrantOperation>,
+
+    /// Who got a grant on each of them: account ids, and the ARNs of roles and users.
+    #[schemars(length(max = 12000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub grantees: PrincipalList,
 }
 
 /// What a share has given on snapshots.

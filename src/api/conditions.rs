@@ -23,6 +23,9 @@ pub enum ConditionType {
     LaunchPermissionsSynced,
     /// The createVolumePermission of the image's snapshots is what the shares of the image say.
     SnapshotPermissionsSynced,
+    /// Whoever is listed may use the KMS keys of an encrypted image, by grants or by the key policies, and the grants are what the
+    /// shares of the image say.
+    KmsGrantsSynced,
     /// Present while the operator is working towards the spec or will try again by itself.
     Reconciling,
     /// Present while nothing will get better before somebody changes the share, the image or the account.
@@ -93,6 +96,19 @@ pub enum Reason {
     /// A snapshot of the image is encrypted with the AWS managed key aws/ebs, so it cannot be shared with anyone; copy the
     /// image with a customer managed key.
     DefaultKmsKeyNotShareable,
+    /// A KMS key of the image is disabled, waits for its deletion or is gone, so that nobody can launch the image.
+    KmsKeyNotUsable,
+    /// A KMS key of the image belongs to another account than the image: only that account can let others use it.
+    KmsKeyNotOwned,
+    /// KMS knows no role or user of this ARN, or no such account; tried again by itself, since new roles appear late.
+    GranteeNotFound,
+    /// A grant cannot name an organization or an organizational unit: a key policy has to let them in. The message has the
+    /// statement that is missing.
+    GrantNotPossibleForOrganization,
+    /// Neither a grant nor the key policy lets somebody who is listed use a KMS key of the image.
+    KmsAccessMissing,
+    /// Whether the key policy lets in whoever is listed cannot be told.
+    KmsAccessUnknown,
     /// A snapshot of the image is gone or belongs to another account.
     SnapshotNotFound,
     /// The image would be shared with more entities than the account's quota allows.

@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod crd;
 pub mod docs;
 pub mod interval;
+pub mod keys;
 pub mod names;
 pub mod principal;
 pub mod stored;
@@ -16,6 +17,7 @@ pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
 pub use compact::{Compact, PrincipalList};
 pub use conditions::{ConditionType, Reason};
 pub use interval::Interval;
+pub use keys::{GrantOperation, GranteeArn, GrantsOn, KeyArn};
 pub use names::{
     AccountId, IdentityName, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, Site, SnapshotId,
 };

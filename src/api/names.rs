@@ -17,7 +17,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    fn new(value: &str, expected: &'static str) -> Self {
+    pub(super) fn new(value: &str, expected: &'static str) -> Self {
         Self { value: value.chars().take(64).collect(), expected }
     }
 }
@@ -81,6 +81,8 @@ macro_rules! string_form {
     };
 }
 
+pub(super) use string_form;
+
 /// An AWS account: twelve digits, of which leading zeros count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(u64);
@@ -142,6 +144,8 @@ macro_rules! text_name {
         }
     };
 }
+
+pub(super) use text_name;
 
 text_name! {
     /// An EC2 image (AMI): `ami-` and 8 or 17 hexadecimal digits.

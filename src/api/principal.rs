@@ -4,9 +4,11 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use schemars::JsonSchema;
 
+use super::keys::GranteeArn;
 use super::names::{AccountId, InvalidName, OrganizationArn, OrganizationalUnitArn, as_text};
 
-/// Somebody who can be given access to an image: an account, an organization, an organizational unit, or everybody.
+/// Somebody who can be given access to an image or its keys: an account, an organization, an organizational unit, everybody, or a
+/// role or user.
 ///
 /// Written as EC2 lists it: the account id, the ARN, or `all`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,8 @@ pub enum Principal {
     OrganizationalUnit(OrganizationalUnitArn),
     /// Everybody: the group `all`, which makes the image public.
     Everyone,
+    /// A role or user. Only grants on keys name one: EC2 knows none in its lists.
+    Grantee(GranteeArn),
 }
 
 /// How EC2 and this API write [`Principal::Everyone`].
@@ -41,6 +45,9 @@ impl FromStr for Principal {
         if let Ok(unit) = text.parse() {
             return Ok(Self::OrganizationalUnit(unit));
         }
+        if let Ok(grantee) = text.parse() {
+            return Ok(Self::Grantee(grantee));
+        }
         text.parse().map(Self::Account)
     }
 }
@@ -60,6 +67,7 @@ impl fmt::Display for Principal {
             Self::Organization(arn) => arn.fmt(f),
             Self::OrganizationalUnit(arn) => arn.fmt(f),
             Self::Everyone => f.write_str(EVERYONE),
+            Self::Grantee(arn) => arn.fmt(f),
         }
     }
 }
@@ -80,7 +88,7 @@ impl JsonSchema for Principal {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "maxLength": 192})
+        schemars::json_schema!({"type": "string", "maxLength": 256})
     }
 }
 
@@ -109,6 +117,7 @@ mod tests {
             "all",
             "arn:aws:organizations::123456789012:organization/o-abcde12345",
             "arn:aws:organizations::123456789012:ou/o-abcde12345/ou-ab12-abcd1234",
+            "arn:aws:iam::123456789012:role/launcher",
         ] {
             assert_eq!(text.parse::<Principal>().unwrap().to_string(), text);
         }

@@ -16,11 +16,16 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The documented bucket of an EC2 API (Amazon EC2 developer guide, "Request throttling for the Amazon EC2 API"; aws.md
+    /// The documented bucket of an API of EC2 or KMS (Amazon EC2 developer guide, "Request throttling for the Amazon EC2 API"; aws.md
     /// section 2.3).
     pub fn documented(operation: &str) -> Self {
         let (burst, per_second) = match operation {
             "ModifyImageAttribute" | "ModifySnapshotAttribute" => (100.0, 5.0),
+            // KMS counts by the second, and has no bucket that fills up (KMS developer guide, "Request quotas"; aws.md section 2.4).
+            "DescribeKey" => (2000.0, 2000.0),
+            "GetKeyPolicy" => (1000.0, 1000.0),
+            "ListGrants" => (100.0, 100.0),
+            "CreateGrant" | "RevokeGrant" => (50.0, 50.0),
             read if ["Describe", "Get", "List"].iter().any(|verb| read.starts_with(verb)) => (100.0, 20.0),
             // What changes something and is not named there.
             _ => (50.0, 5.0),
@@ -146,8 +151,19 @@ mod tests {
         assert_eq!(Rate::documented("ModifyImageAttribute"), MODIFY);
         assert_eq!(Rate::documented("ModifySnapshotAttribute"), MODIFY);
         let reads = Rate { burst: 100.0, per_second: 20.0 };
-        for operation in ["DescribeImages", "DescribeImageAttribute", "GetImageBlockPublicAccessState"] {
+        for operation in
+            ["DescribeImages", "DescribeImageAttribute", "DescribeSnapshots", "GetImageBlockPublicAccessState"]
+        {
             assert_eq!(Rate::documented(operation), reads);
+        }
+        for (operation, rate) in [
+            ("DescribeKey", 2000.0),
+            ("GetKeyPolicy", 1000.0),
+            ("ListGrants", 100.0),
+            ("CreateGrant", 50.0),
+            ("RevokeGrant", 50.0),
+        ] {
+            assert_eq!(Rate::documented(operation), Rate { burst: rate, per_second: rate }, "{operation}");
         }
         assert_eq!(Rate::documented("EnableImage"), Rate { burst: 50.0, per_second: 5.0 });
         assert_eq!(MODIFY.times(2.0), Rate { burst: 200.0, per_second: 10.0 });

@@ -1,4 +1,4 @@
-//! One EC2 client for each identity and Region, made when it is first needed.
+//! One client of each service for each identity and Region, made when it is first needed.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRole
 use aws_sdk_ec2::config::SharedCredentialsProvider;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
-use super::{ec2::Ec2, failure::Failure, fence::Fence, lanes::Lanes, proof::Proof};
+use super::{calls::Calls, ec2::Ec2, failure::Failure, fence::Fence, kms::Kms, lanes::Lanes, proof::Proof};
 use crate::{
     api::Site,
     config::{AssumeRole, Identity},
@@ -36,11 +36,20 @@ pub struct Aws {
     permit: WritePermit,
 }
 
-/// EC2 in one account and Region, as one definition of the identity reaches it.
+/// The services of AWS in one account and Region.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// EC2.
+    pub ec2: Arc<Ec2>,
+    /// KMS.
+    pub kms: Arc<Kms>,
+}
+
+/// The services in one account and Region, as one definition of the identity reaches it.
 #[derive(Debug, Clone)]
 struct Reached {
     identity: Identity,
-    ec2: Arc<Ec2>,
+    services: Services,
     proof: Arc<Proof>,
 }
 
@@ -72,19 +81,19 @@ impl Aws {
         Self { permit, ..self }
     }
 
-    /// EC2 in a Region, with the credentials of an identity. No call reaches EC2 before those have been seen to be of the account
+    /// AWS in a Region, with the credentials of an identity. No call reaches EC2 or KMS before those have been seen to be of the account
     /// that the identity should be in.
     ///
     /// # Errors
     /// When they are of another account, or STS cannot be asked.
-    pub async fn ec2(&self, site: &Site, identity: &Identity) -> Result<Arc<Ec2>, Failure> {
+    pub async fn reach(&self, site: &Site, identity: &Identity) -> Result<Services, Failure> {
         let known = self.known(site, identity);
-        let Reached { ec2, proof, .. } = match known {
+        let Reached { services, proof, .. } = match known {
             Some(known) => known,
-            None => self.reach(site, identity).await,
+            None => self.make(site, identity).await,
         };
         proof.check().await?;
-        Ok(ec2)
+        Ok(services)
     }
 
     /// What has been made for an identity as it is defined now.
@@ -94,7 +103,7 @@ impl Aws {
     }
 
     /// Makes what calls are made with. Who comes second uses what the first has made: there is one set of lanes.
-    async fn reach(&self, site: &Site, identity: &Identity) -> Reached {
+    async fn make(&self, site: &Site, identity: &Identity) -> Reached {
         let region = aws_config::Region::new(site.region.to_string());
         let mut sdk = self.sdk.to_builder().region(region.clone()).build();
         if let Some(AssumeRole { role_arn, external_id }) = &identity.assume_role {
@@ -106,16 +115,23 @@ impl Aws {
             sdk = sdk.to_builder().credentials_provider(credentials).build();
         }
         let proof = Proof::new(site.clone(), identity, &sdk, Arc::clone(&self.metrics));
-        let mut config = aws_sdk_ec2::config::Builder::from(&sdk);
+        let (mut ec2, mut kms) = (aws_sdk_ec2::config::Builder::from(&sdk), aws_sdk_kms::config::Builder::from(&sdk));
         if self.permit.is_leased() {
-            config = config.interceptor(Fence(self.permit.clone()));
+            ec2 = ec2.interceptor(Fence(self.permit.clone()));
+            kms = kms.interceptor(Fence(self.permit.clone()));
         }
-        let client = aws_sdk_ec2::Client::from_conf(config.build());
-        let lanes = Lanes::new(site.clone(), self.rate_factor, Arc::clone(&self.metrics));
-        let (entropy, metrics) = (self.entropy.clone(), Arc::clone(&self.metrics));
-        let ec2 =
-            Arc::new(Ec2::new(site.clone(), identity.account_id, client, lanes, entropy, metrics, self.permit.clone()));
-        let new = Reached { identity: identity.clone(), ec2, proof: Arc::new(proof) };
+        let calls = |service| Calls {
+            service,
+            site: site.clone(),
+            lanes: Lanes::new(service, site.clone(), self.rate_factor, Arc::clone(&self.metrics)),
+            entropy: self.entropy.clone(),
+            metrics: Arc::clone(&self.metrics),
+            permit: self.permit.clone(),
+        };
+        let ec2 = Ec2::new(identity.account_id, aws_sdk_ec2::Client::from_conf(ec2.build()), calls("ec2"));
+        let kms = Kms::new(aws_sdk_kms::Client::from_conf(kms.build()), calls("kms"));
+        let services = Services { ec2: Arc::new(ec2), kms: Arc::new(kms) };
+        let new = Reached { identity: identity.clone(), services, proof: Arc::new(proof) };
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let there = sites.entry(site.clone()).or_insert_with(|| new.clone());
         if !there.identity.is_reached_like(&new.identity) {

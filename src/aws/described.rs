@@ -63,7 +63,7 @@ pub enum Freshness {
 
 impl Freshness {
     /// The earliest instant at which AWS may have been asked.
-    fn earliest(self, now: Instant) -> Option<Instant> {
+    pub(super) fn earliest(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Since(instant) => Some(instant),
             Self::NotOlderThan(age) => now.checked_sub(age),

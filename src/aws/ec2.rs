@@ -1,78 +1,55 @@
 //! EC2 in one Region, in the operator's words.
 //!
-//! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Ec2::call`], which has it wait for its turn,
-//! times it, turns errors into [`Failure`]s and tries again what may go better. Nothing else is decided here.
+//! The only module that knows the shapes of `aws-sdk-ec2`. Every call passes through [`Calls`]. Nothing else is decided here.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_sdk_ec2::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
     types::{
         Filter, Image as SdkImage, ImageAttributeName, ImageBlockPublicAccessEnabledState, LaunchPermission,
-        LaunchPermissionModifications, OperationType, PermissionGroup, SnapshotAttributeName,
+        LaunchPermissionModifications, OperationType, PermissionGroup, Snapshot, SnapshotAttributeName, SnapshotState,
     },
 };
-use aws_smithy_runtime_api::http::Response;
-use tokio::time::Instant;
 
 use super::{
     action::Action,
+    calls::{Calls, Holds},
     described::{Company, Descriptions, Freshness},
-    failed::failure,
-    failure::{Class, Failure},
-    lanes::Lanes,
-    words::{Change, Image, Target},
+    failure::Failure,
+    words::Image,
 };
 use crate::{
-    api::{AccountId, ImageId, Principal, Site, SnapshotId},
-    lease::WritePermit,
-    runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
+    api::{AccountId, ImageId, KeyArn, Principal, SnapshotId},
+    runtime::agenda::Urgency,
 };
 
-/// How often a call is tried that gets no answer, or a server error.
-const ATTEMPTS: u32 = 3;
-
-/// How often a call is tried that AWS answers with too many requests. Each of them waits in a lane that has become slower.
-const ATTEMPTS_THROTTLED: u32 = 8;
-
-/// The longest that a call waits for its turn. Only a lane that AWS keeps refusing is that slow: sixty images share the lane of a
-/// Region, at five calls a second.
-const LONGEST_WAIT: Duration = Duration::from_mins(2);
-
-/// The longest wait before the second attempt at what got no answer. It doubles with each.
-const BACKOFF: Duration = Duration::from_secs(1);
-
-/// EC2 accepts any number up to this for MaxResults of DescribeImages.
+/// EC2 accepts any number up to this for `MaxResults` of `DescribeImages` and `DescribeSnapshots`.
 const PAGE: i32 = 1000;
 
-/// Whether what a change was decided on holds still.
-pub type Holds<'a> = dyn Fn() -> bool + Sync + 'a;
+/// A filter of EC2 takes at most this many values (aws.md section 1.0).
+const FILTERED: usize = 200;
+
+/// Of how many snapshots it is remembered with which key they are encrypted.
+const REMEMBERED: usize = 100_000;
 
 /// EC2 in one Region with one set of credentials.
 #[derive(Debug)]
 pub struct Ec2 {
-    site: Site,
     account: Option<AccountId>,
     client: Client,
-    lanes: Lanes,
+    calls: Calls,
     descriptions: Descriptions,
-    entropy: Entropy,
-    metrics: Arc<Metrics>,
-    permit: WritePermit,
+    /// With which key each snapshot is encrypted, if it is. That never changes.
+    keys: Mutex<HashMap<SnapshotId, Option<KeyArn>>>,
 }
 
 impl Ec2 {
-    pub(super) fn new(
-        site: Site,
-        account: Option<AccountId>,
-        client: Client,
-        lanes: Lanes,
-        entropy: Entropy,
-        metrics: Arc<Metrics>,
-        permit: WritePermit,
-    ) -> Self {
-        Self { site, account, client, lanes, descriptions: Descriptions::default(), entropy, metrics, permit }
+    pub(super) fn new(account: Option<AccountId>, client: Client, calls: Calls) -> Self {
+        Self { account, client, calls, descriptions: Descriptions::default(), keys: Mutex::default() }
     }
 
     /// The account whose images these are, where the operator's configuration says it.
@@ -120,7 +97,7 @@ impl Ec2 {
                 .include_deprecated(true)
                 .max_results(PAGE)
                 .set_next_token(page.take());
-            let answer = self.call(Action::DescribeImages, urgency, || call.clone().send()).await?;
+            let answer = self.calls.make(Action::DescribeImages, urgency, || call.clone().send()).await?;
             found.extend(answer.images().iter().filter_map(image));
             // An empty token is EC2's way to say that this was the last page (aws.md section 5.2).
             page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
@@ -140,7 +117,7 @@ impl Ec2 {
             .describe_image_attribute()
             .image_id(id.as_str())
             .attribute(ImageAttributeName::LaunchPermission);
-        let answer = self.call(Action::DescribeImageAttribute, urgency, || call.clone().send()).await?;
+        let answer = self.calls.make(Action::DescribeImageAttribute, urgency, || call.clone().send()).await?;
         let texts = answer.launch_permissions().iter().flat_map(|p| {
             let group = p.group().map(PermissionGroup::as_str);
             [p.user_id(), group, p.organization_arn(), p.organizational_unit_arn()]
@@ -162,10 +139,59 @@ impl Ec2 {
             .describe_snapshot_attribute()
             .snapshot_id(id.as_str())
             .attribute(SnapshotAttributeName::CreateVolumePermission);
-        let answer = self.call(Action::DescribeSnapshotAttribute, urgency, || call.clone().send()).await?;
+        let answer = self.calls.make(Action::DescribeSnapshotAttribute, urgency, || call.clone().send()).await?;
         let permissions = answer.create_volume_permissions();
         let texts = permissions.iter().flat_map(|p| [p.user_id(), p.group().map(PermissionGroup::as_str)]);
         Ok(principals(id.as_str(), texts.flatten()))
+    }
+
+    /// With which key each of these snapshots is encrypted, if it is. Those of which AWS does not say it, or not yet, are not in
+    /// the answer.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn keys_of(
+        &self,
+        snapshots: &BTreeSet<SnapshotId>,
+        urgency: Urgency,
+    ) -> Result<BTreeMap<SnapshotId, Option<KeyArn>>, Failure> {
+        let known = || self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: BTreeMap<SnapshotId, Option<KeyArn>> = {
+            let known = known();
+            snapshots.iter().filter_map(|id| Some((id.clone(), known.get(id)?.clone()))).collect()
+        };
+        let missing: Vec<&SnapshotId> = snapshots.iter().filter(|id| !found.contains_key(*id)).collect();
+        for part in missing.chunks(FILTERED) {
+            found.extend(self.describe_snapshots(part, urgency).await?);
+        }
+        let mut known = known();
+        if known.len() > REMEMBERED {
+            known.clear();
+        }
+        known.extend(found.iter().map(|(id, key)| (id.clone(), key.clone())));
+        drop(known);
+        Ok(found)
+    }
+
+    /// At most [`FILTERED`] at once. By filter, because one unknown id among `SnapshotId.N` would fail the whole call.
+    async fn describe_snapshots(
+        &self,
+        ids: &[&SnapshotId],
+        urgency: Urgency,
+    ) -> Result<Vec<(SnapshotId, Option<KeyArn>)>, Failure> {
+        let ids = ids.iter().map(ToString::to_string).collect();
+        let filter = Filter::builder().name("snapshot-id").set_values(Some(ids)).build();
+        let (mut found, mut page) = (Vec::new(), None);
+        loop {
+            let call = self.client.describe_snapshots().filters(filter.clone()).max_results(PAGE);
+            let call = call.set_next_token(page.take());
+            let answer = self.calls.make(Action::DescribeSnapshots, urgency, || call.clone().send()).await?;
+            found.extend(answer.snapshots().iter().filter_map(key_of));
+            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            if page.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     /// Whether this account's images in this Region cannot newly be made public. Asked only when an image is to be made
@@ -176,25 +202,17 @@ impl Ec2 {
     /// When the call fails.
     pub async fn blocks_public_access(&self, urgency: Urgency) -> Result<bool, Failure> {
         let call = self.client.get_image_block_public_access_state();
-        let answer = self.call(Action::GetImageBlockPublicAccessState, urgency, || call.clone().send()).await?;
+        let answer = self.calls.make(Action::GetImageBlockPublicAccessState, urgency, || call.clone().send()).await?;
         let state = answer.image_block_public_access_state();
         Ok(state == Some(ImageBlockPublicAccessEnabledState::BlockNewSharing.as_str()))
     }
 
-    /// Makes one change: one call. One that takes access away goes before those that only give it. `holds` is asked when it has
-    /// its turn, for which it may have waited for minutes: whether what it was decided on holds still.
+    /// Changes the launch permissions of an image: one call. One that takes access away goes before those that only give it.
+    /// `holds` is asked when it has its turn, for which it may have waited for minutes: whether what it was decided on holds still.
     ///
     /// # Errors
     /// When the call fails. Unless there was no answer, AWS is as it was.
-    pub async fn change(&self, change: &Change, holds: &Holds<'_>) -> Result<(), Failure> {
-        let Change { target, add, remove } = change;
-        match target {
-            Target::Image(id) => self.modify_image(id, add, remove, holds).await,
-            Target::Snapshot(id) => self.modify_snapshot(id, add, remove, holds).await,
-        }
-    }
-
-    async fn modify_image(
+    pub async fn modify_image(
         &self,
         id: &ImageId,
         add: &BTreeSet<Principal>,
@@ -202,18 +220,23 @@ impl Ec2 {
         holds: &Holds<'_>,
     ) -> Result<(), Failure> {
         let permissions = |principals: &BTreeSet<Principal>| {
-            (!principals.is_empty()).then(|| principals.iter().map(launch_permission).collect::<Vec<_>>())
+            (!principals.is_empty()).then(|| principals.iter().filter_map(launch_permission).collect::<Vec<_>>())
         };
         let modifications =
             LaunchPermissionModifications::builder().set_add(permissions(add)).set_remove(permissions(remove)).build();
         let call = self.client.modify_image_attribute().image_id(id.as_str()).launch_permission(modifications);
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call_if(Action::ModifyImageAttribute, urgency, holds, || call.clone().send()).await.map(drop)
+        self.calls.make_if(Action::ModifyImageAttribute, urgency, holds, || call.clone().send()).await.map(drop)
     }
 
+    /// Changes the createVolumePermission of a snapshot: one call, that gives or takes. `holds` is as for an image.
+    ///
     /// In the legacy form: AWS takes either for snapshots, and only ever adds or removes in one call (aws.md section 1.4); the
     /// legacy form is also the one that other implementations of EC2 understand.
-    async fn modify_snapshot(
+    ///
+    /// # Errors
+    /// When the call fails. Unless there was no answer, AWS is as it was.
+    pub async fn modify_snapshot(
         &self,
         id: &SnapshotId,
         add: &BTreeSet<Principal>,
@@ -235,87 +258,7 @@ impl Ec2 {
             .set_user_ids(texts(users))
             .set_group_names(texts(groups));
         let urgency = if remove.is_empty() { Urgency::Give } else { Urgency::Take };
-        self.call_if(Action::ModifySnapshotAttribute, urgency, holds, || call.clone().send()).await.map(drop)
-    }
-
-    /// Makes one call: waits for its turn, and tries again what may go better. What AWS refuses for any other reason is for the
-    /// caller to deal with.
-    async fn call<T, E, Fut>(&self, action: Action, urgency: Urgency, send: impl Fn() -> Fut) -> Result<T, Failure>
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
-    {
-        self.call_if(action, urgency, &|| true, send).await
-    }
-
-    /// The same, of a call that is made only as long as `holds` says so.
-    async fn call_if<T, E, Fut>(
-        &self,
-        action: Action,
-        urgency: Urgency,
-        holds: &Holds<'_>,
-        send: impl Fn() -> Fut,
-    ) -> Result<T, Failure>
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
-    {
-        let operation = action.name();
-        let (mut unanswered, mut throttled) = (0, 0);
-        loop {
-            let failure = match self.attempt(operation, urgency, holds, &send).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            tracing::debug!(operation, site = %self.site, %failure, "call to AWS failed");
-            match failure.class {
-                // Who has had no turn has waited long enough for somebody to be told.
-                Class::Throttled if failure.code.is_some() && throttled + 1 < ATTEMPTS_THROTTLED => throttled += 1,
-                // Every change is one that can be made twice.
-                Class::Unavailable if unanswered + 1 < ATTEMPTS => {
-                    let longest = BACKOFF * 2u32.pow(unanswered);
-                    tokio::time::sleep(longest.mul_f64(self.entropy.unit())).await;
-                    unanswered += 1;
-                }
-                _ => return Err(failure),
-            }
-        }
-    }
-
-    async fn attempt<T, E, Fut>(
-        &self,
-        operation: &'static str,
-        urgency: Urgency,
-        holds: &Holds<'_>,
-        send: impl Fn() -> Fut,
-    ) -> Result<T, Failure>
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-        Fut: Future<Output = Result<T, SdkError<E, Response>>>,
-    {
-        let Ok(turn) = tokio::time::timeout(LONGEST_WAIT, self.lanes.enter(operation, urgency)).await else {
-            return Err(Failure::without_a_turn(operation, LONGEST_WAIT));
-        };
-        if !holds() {
-            return Err(Failure::overtaken(operation));
-        }
-        let started = Instant::now();
-        let result = match self.permit.within(send()).await {
-            Ok(result) => result.map_err(|error| failure(operation, &error)),
-            Err(not_leading) => return Err(Failure::unanswered(operation, not_leading.to_string())),
-        };
-        let code = match &result {
-            Ok(_) => "OK",
-            Err(failure) => failure.code.as_deref().unwrap_or("none"),
-        };
-        self.metrics.aws_request("ec2", operation, &self.site, code, started.elapsed());
-        match &result {
-            Err(failure) if failure.class == Class::Throttled => turn.refused(),
-            Ok(_) => turn.answered(),
-            Err(failure) if failure.code.is_some() => turn.answered(),
-            Err(_) => {}
-        }
-        result
+        self.calls.make_if(Action::ModifySnapshotAttribute, urgency, holds, || call.clone().send()).await.map(drop)
     }
 }
 
@@ -330,15 +273,33 @@ fn principals<'a>(target: &str, texts: impl Iterator<Item = &'a str>) -> BTreeSe
         .collect()
 }
 
-fn launch_permission(principal: &Principal) -> LaunchPermission {
+/// None for a role: EC2's lists know none.
+fn launch_permission(principal: &Principal) -> Option<LaunchPermission> {
     let builder = LaunchPermission::builder();
-    match principal {
+    let permission = match principal {
         Principal::Account(account) => builder.user_id(account.to_string()),
         Principal::Organization(arn) => builder.organization_arn(arn.as_str()),
         Principal::OrganizationalUnit(arn) => builder.organizational_unit_arn(arn.as_str()),
         Principal::Everyone => builder.group(PermissionGroup::All),
+        Principal::Grantee(_) => return None,
+    };
+    Some(permission.build())
+}
+
+/// With which key a snapshot of `DescribeSnapshots` is encrypted, if it is; none if that cannot be told.
+fn key_of(snapshot: &Snapshot) -> Option<(SnapshotId, Option<KeyArn>)> {
+    let id: SnapshotId = snapshot.snapshot_id()?.parse().ok()?;
+    if !snapshot.encrypted().unwrap_or_default() {
+        // A copy that is under way looks so whatever will become of it (aws.md section 1.4).
+        return (snapshot.state() != Some(&SnapshotState::Pending)).then_some((id, None));
     }
-    .build()
+    match snapshot.kms_key_id().unwrap_or_default().parse() {
+        Ok(key) => Some((id, Some(key))),
+        Err(error) => {
+            tracing::warn!(%id, %error, "AWS names the key of a snapshot in an unknown way");
+            None
+        }
+    }
 }
 
 /// An image of `DescribeImages`, if it has an id that can be read.
@@ -354,4 +315,30 @@ fn image(image: &SdkImage) -> Option<Image> {
         has_product_code: !image.product_codes().is_empty(),
         snapshots: disks().filter_map(|disk| disk.snapshot_id()?.parse().ok()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/22222222-3333-4444-8555-666666666666";
+
+    const SNAPSHOT: &str = "snap-0123456789abcdef0";
+
+    fn told(state: SnapshotState, encrypted: bool, key: Option<&str>) -> Option<(SnapshotId, Option<KeyArn>)> {
+        let snapshot = Snapshot::builder().snapshot_id(SNAPSHOT).state(state).encrypted(encrypted);
+        key_of(&snapshot.set_kms_key_id(key.map(ToOwned::to_owned)).build())
+    }
+
+    #[test]
+    fn a_snapshot_is_not_taken_for_one_that_nobody_needs_a_key_for_unless_aws_says_so() {
+        let done = SnapshotState::Completed;
+        let with = |key: Option<&str>| Some((SNAPSHOT.parse().unwrap(), key.map(|key| key.parse().unwrap())));
+        assert_eq!(told(done.clone(), false, None), with(None));
+        assert_eq!(told(done.clone(), true, Some(KEY)), with(Some(KEY)));
+        assert_eq!(told(SnapshotState::Pending, true, Some(KEY)), with(Some(KEY)));
+        assert_eq!(told(SnapshotState::Pending, false, None), None, "a copy that is under way");
+        assert_eq!(told(done.clone(), true, None), None);
+        assert_eq!(told(done, true, Some("alias/images")), None);
+    }
 }

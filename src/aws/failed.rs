@@ -2,7 +2,8 @@
 //!
 //! Pure. The only module that takes the SDK's errors apart; what follows from them is in [`failure`](super::failure).
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ErrorMetadata, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{DisplayErrorContext, ErrorMetadata};
+pub(super) use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::http::Response;
 
 use super::failure::Failure;

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use strum::IntoStaticStr;
 
-use crate::api::Reason;
+use crate::api::{KeyArn, Reason};
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +39,16 @@ pub enum Class {
     PublicRefused,
     /// The image has a snapshot encrypted with `aws/ebs`; nothing of the call took effect.
     DefaultKey,
+    /// A KMS key is disabled, waits for its deletion or is gone; nothing of the call took effect.
+    KeyNotUsable,
+    /// KMS knows nobody by the ARN that a grant is to name; nothing of the call took effect.
+    GranteeUnknown,
     /// A quota is used up; nothing of the call took effect.
     Quota,
     /// Too many requests.
     Throttled,
+    /// KMS does not show yet what may be there: no call was made.
+    NotShown,
     /// No answer, or a server error: the call may or may not have taken effect.
     Unavailable,
     /// The call was not made, because what it was decided on does not hold any more.
@@ -79,11 +85,13 @@ impl Class {
             | "IncompleteSignature"
             | "MissingAuthenticationToken" => Self::AccessDenied,
             "InvalidAMIAttributeItemValue" | "InvalidUserID.Malformed" => Self::PrincipalRefused,
+            "NotFoundException" | "DisabledException" | "KMSInvalidStateException" => Self::KeyNotUsable,
+            "InvalidArnException" => Self::GranteeUnknown,
             "OperationNotPermitted" if message.contains("EBS default key") => Self::DefaultKey,
             "OperationNotPermitted" => Self::PublicRefused,
             "InvalidParameter" if message.contains("AWS Managed CMK") => Self::DefaultKey,
             "ResourceLimitExceeded" if message.contains("public images") => Self::PublicRefused,
-            "ResourceLimitExceeded" | "ResourceCountLimitExceeded" => Self::Quota,
+            "ResourceLimitExceeded" | "ResourceCountLimitExceeded" | "LimitExceededException" => Self::Quota,
             // Those that the SDK counts as throttling too.
             "RequestLimitExceeded"
             | "Throttling"
@@ -95,8 +103,14 @@ impl Class {
             | "RequestThrottledException"
             | "SlowDown"
             | "BandwidthLimitExceeded" => Self::Throttled,
-            "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable" | "Unavailable"
-            | "RetryableError" => Self::Unavailable,
+            "InternalError"
+            | "InternalFailure"
+            | "ServerInternal"
+            | "ServiceUnavailable"
+            | "Unavailable"
+            | "RetryableError"
+            | "DependencyTimeoutException"
+            | "KMSInternalException" => Self::Unavailable,
             _ => Self::Other,
         }
     }
@@ -138,6 +152,14 @@ impl Failure {
         Self { class: Class::Overtaken, operation, code: None, message }
     }
 
+    /// The failure to revoke a grant that may be there and is not seen.
+    pub fn not_shown(key: &KeyArn) -> Self {
+        let message = format!(
+            "a grant on {key} that may have been made is not listed: KMS can take five minutes to show one, and it is looked for again"
+        );
+        Self { class: Class::NotShown, operation: "RevokeGrant", code: None, message }
+    }
+
     /// The failure of whatever would have been done with an identity that is not there, in words.
     pub fn without_an_identity(message: String) -> Self {
         Self { class: Class::NoIdentity, operation: WHO, code: None, message }
@@ -162,10 +184,12 @@ impl Failure {
             Class::PublicRefused if self.code.as_deref() == Some("ResourceLimitExceeded") => Reason::QuotaExceeded,
             Class::PublicRefused => Reason::PublicSharingBlocked,
             Class::DefaultKey => Reason::DefaultKmsKeyNotShareable,
+            Class::KeyNotUsable => Reason::KmsKeyNotUsable,
+            Class::GranteeUnknown => Reason::GranteeNotFound,
             Class::Quota => Reason::QuotaExceeded,
             Class::Throttled => Reason::Throttled,
             Class::Unavailable => Reason::AwsUnavailable,
-            Class::Overtaken => Reason::Progressing,
+            Class::NotShown | Class::Overtaken => Reason::Progressing,
             Class::NoIdentity => Reason::GuardrailDenied,
             Class::Other => Reason::AwsRefused,
         }
@@ -177,6 +201,7 @@ impl fmt::Display for Failure {
         match &self.code {
             // No call is to blame.
             None if self.operation == WHO && self.class != Class::Unavailable => f.write_str(&self.message),
+            None if self.class == Class::NotShown => f.write_str(&self.message),
             Some(code) => write!(f, "{} was refused: {code}: {}", self.operation, self.message),
             None => write!(f, "{} got no answer: {}", self.operation, self.message),
         }
@@ -202,11 +227,11 @@ fn stable(message: &str) -> String {
 /// The length of a UUID, which is what AWS's request ids are.
 const UUID: usize = 36;
 
-/// The text without UUIDs, whatever stands around them: `Request ID: …`, `(requestId=…)`.
+/// The text without UUIDs, whatever stands around them: `Request ID: …`, `(requestId=…)`. Those of keys stay: they are names.
 fn without_request_ids(text: &str) -> String {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some(next) = rest.chars().next() {
-        let follows_a_word = kept.ends_with(|c: char| c.is_ascii_alphanumeric());
+        let follows_a_word = kept.ends_with(|c: char| c.is_ascii_alphanumeric()) || kept.ends_with("key/");
         let candidate = rest.get(..UUID).filter(|id| !follows_a_word && is_uuid(id));
         if candidate.is_some() && !rest[UUID..].starts_with(|c: char| c.is_ascii_alphanumeric()) {
             rest = &rest[UUID..];
@@ -246,6 +271,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_named_by_its_whole_arn() {
+        let arn = "arn:aws:kms:us-east-1:111122223333:key/59dbff89-35bd-4eac-99ed-be587ed81825";
+        let failure = Failure::answered("CreateGrant", "DisabledException", &format!("{arn} is disabled."));
+        assert_eq!(failure.message, format!("{arn} is disabled."));
+    }
+
+    #[test]
     fn one_code_for_several_things_is_told_apart_by_its_text() {
         assert_eq!(Class::of("AuthFailure", "Not authorized for image:ami-1"), Class::NotOwner);
         assert_eq!(Class::of("AuthFailure", "AWS was not able to validate the credentials"), Class::AccessDenied);
@@ -257,5 +289,24 @@ mod tests {
             Class::of("ResourceLimitExceeded", "You have reached your quota of 5 for the number of public images"),
             Class::PublicRefused
         );
+    }
+
+    #[test]
+    fn the_errors_of_kms_say_whether_it_is_the_key_the_grantee_or_the_moment() {
+        for (code, class, reason) in [
+            ("NotFoundException", Class::KeyNotUsable, Reason::KmsKeyNotUsable),
+            ("DisabledException", Class::KeyNotUsable, Reason::KmsKeyNotUsable),
+            ("KMSInvalidStateException", Class::KeyNotUsable, Reason::KmsKeyNotUsable),
+            ("InvalidArnException", Class::GranteeUnknown, Reason::GranteeNotFound),
+            ("LimitExceededException", Class::Quota, Reason::QuotaExceeded),
+            ("AccessDeniedException", Class::AccessDenied, Reason::AccessDenied),
+            ("ThrottlingException", Class::Throttled, Reason::Throttled),
+            ("DependencyTimeoutException", Class::Unavailable, Reason::AwsUnavailable),
+            ("KMSInternalException", Class::Unavailable, Reason::AwsUnavailable),
+            ("ValidationException", Class::Other, Reason::AwsRefused),
+        ] {
+            let failure = Failure::answered("CreateGrant", code, "");
+            assert_eq!((failure.class, failure.reason()), (class, reason), "{code}");
+        }
     }
 }

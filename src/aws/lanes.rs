@@ -1,4 +1,4 @@
-//! Request lanes: one for every API of EC2 in an account and a Region, as AWS has a bucket for each.
+//! Request lanes: one for every API of a service in an account and a Region, as AWS has a bucket for each.
 //!
 //! A call waits in its lane until our idea of AWS's bucket has a token for it, so that AWS does not have to refuse. Who takes access
 //! away goes before who gives it, and both before checks. A lane that AWS refuses all the same, because others in the account
@@ -30,9 +30,10 @@ const AT_FIRST: usize = 8;
 /// How often metrics are told how full the bucket of a lane is that makes no calls.
 const MEASURED: Duration = Duration::from_secs(15);
 
-/// The lanes of one account in one Region.
+/// The lanes of one service in one account and Region.
 #[derive(Debug)]
 pub(super) struct Lanes {
+    service: &'static str,
     site: Site,
     factor: f64,
     by_operation: Mutex<HashMap<&'static str, Arc<Lane>>>,
@@ -41,8 +42,8 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Lanes for an account whose limits AWS has raised `factor` times.
-    pub(super) fn new(site: Site, factor: f64, metrics: Arc<Metrics>) -> Self {
-        Self { site, factor, by_operation: Mutex::default(), metrics }
+    pub(super) fn new(service: &'static str, site: Site, factor: f64, metrics: Arc<Metrics>) -> Self {
+        Self { service, site, factor, by_operation: Mutex::default(), metrics }
     }
 
     /// Waits for the turn of a call.
@@ -51,7 +52,7 @@ impl Lanes {
             let mut lanes = self.by_operation.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(lanes.entry(operation).or_insert_with(|| {
                 let rate = Rate::documented(operation).times(self.factor);
-                Lane::new(operation, self.site.clone(), rate, Arc::clone(&self.metrics))
+                Lane::new(self.service, operation, self.site.clone(), rate, Arc::clone(&self.metrics))
             }))
         };
         lane.enter(urgency).await
@@ -60,6 +61,7 @@ impl Lanes {
 
 #[derive(Debug)]
 struct Lane {
+    service: &'static str,
     operation: &'static str,
     site: Site,
     metrics: Arc<Metrics>,
@@ -119,7 +121,7 @@ impl Drop for Turn {
 }
 
 impl Lane {
-    fn new(operation: &'static str, site: Site, rate: Rate, metrics: Arc<Metrics>) -> Arc<Self> {
+    fn new(service: &'static str, operation: &'static str, site: Site, rate: Rate, metrics: Arc<Metrics>) -> Arc<Self> {
         let state = State {
             bucket: Bucket::new(rate, Instant::now()),
             under_way: 0,
@@ -129,7 +131,7 @@ impl Lane {
             measured: false,
             next: 0,
         };
-        Arc::new_cyclic(|this| Self { operation, site, metrics, state: Mutex::new(state), this: this.clone() })
+        Arc::new_cyclic(|this| Self { service, operation, site, metrics, state: Mutex::new(state), this: this.clone() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,7 +151,7 @@ impl Lane {
         self.go_on();
         match turn.await {
             Ok(turn) => {
-                self.metrics.lane_wait(self.operation, &self.site, asked.elapsed());
+                self.metrics.lane_wait(self.service, self.operation, &self.site, asked.elapsed());
                 turn
             }
             // The lane lives as long as this call of it, and forgets nobody who waits.
@@ -219,7 +221,14 @@ impl Lane {
 
     fn measure(&self, state: &State) {
         let State { bucket, waiting, .. } = state;
-        self.metrics.lane(self.operation, &self.site, bucket.tokens(), bucket.per_second(), waiting.len());
+        self.metrics.lane(
+            self.service,
+            self.operation,
+            &self.site,
+            bucket.tokens(),
+            bucket.per_second(),
+            waiting.len(),
+        );
     }
 }
 
@@ -230,7 +239,7 @@ mod tests {
     use super::*;
 
     fn lanes() -> Arc<Lanes> {
-        Arc::new(Lanes::new(Site::own("us-east-1".parse().unwrap()), 1.0, Arc::new(Metrics::new())))
+        Arc::new(Lanes::new("ec2", Site::own("us-east-1".parse().unwrap()), 1.0, Arc::new(Metrics::new())))
     }
 
     /// Makes so many calls that take no time, and returns how long all of it took.
@@ -296,7 +305,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn metrics_say_that_a_lane_has_recovered_that_makes_no_calls_any_more() {
         let metrics = Arc::new(Metrics::new());
-        let lanes = Lanes::new(Site::own("us-east-1".parse().unwrap()), 1.0, Arc::clone(&metrics));
+        let lanes = Lanes::new("ec2", Site::own("us-east-1".parse().unwrap()), 1.0, Arc::clone(&metrics));
         lanes.enter("ModifyImageAttribute", Urgency::Give).await.refused();
         let says = |value: &str| {
             let line = format!(

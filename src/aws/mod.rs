@@ -2,16 +2,22 @@
 
 pub mod action;
 mod bucket;
+mod calls;
 mod clients;
 mod described;
 pub mod ec2;
 mod failed;
 pub mod failure;
 mod fence;
+pub mod grant_name;
+mod key_book;
+pub mod kms;
 mod lanes;
 mod proof;
 pub mod words;
 
-pub use clients::Aws;
+pub use calls::Holds;
+pub use clients::{Aws, Services};
 pub use described::{Company, Freshness};
 pub use ec2::Ec2;
+pub use kms::Kms;

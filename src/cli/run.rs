@@ -29,7 +29,7 @@ use crate::{
         shutdown,
         telemetry::{self, LogFormat},
     },
-    share::{controller, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
+    share::{controller, locks::KeyLocks, reconcile::Reconciler, refused::Refused, store::Shares, writer::Writer},
 };
 
 /// How `amishare run` runs. Every flag can be given as the environment variable that the help names.
@@ -229,6 +229,7 @@ async fn operate_under(rules: Rules, args: &RunArgs, surroundings: Surroundings,
         permit: permit.clone(),
     };
     let reconciler = Arc::new(Reconciler {
+        keys: KeyLocks::default(),
         aws,
         shares,
         writer,

@@ -78,6 +78,8 @@ impl Allowed {
             Principal::Organization(arn) => self.organization_arns.contains(arn),
             Principal::OrganizationalUnit(arn) => self.organizational_unit_arns.contains(arn),
             Principal::Everyone => self.public,
+            // A role is as good as its account.
+            Principal::Grantee(arn) => arn.account().is_some_and(|account| self.account_ids.contains(&account)),
         }
     }
 }

@@ -257,14 +257,22 @@ impl Metrics {
     }
 
     /// A call has waited for its turn.
-    pub fn lane_wait(&self, operation: &'static str, site: &Site, waited: Duration) {
-        let labels = Lane::of("ec2", operation, site);
+    pub fn lane_wait(&self, service: &'static str, operation: &'static str, site: &Site, waited: Duration) {
+        let labels = Lane::of(service, operation, site);
         self.lane_wait.get_or_create(&labels).observe(waited.as_secs_f64());
     }
 
     /// How a request lane stands.
-    pub fn lane(&self, operation: &'static str, site: &Site, tokens: f64, per_second: f64, waiting: usize) {
-        let labels = Lane::of("ec2", operation, site);
+    pub fn lane(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        site: &Site,
+        tokens: f64,
+        per_second: f64,
+        waiting: usize,
+    ) {
+        let labels = Lane::of(service, operation, site);
         self.lane_tokens.get_or_create(&labels).set(tokens);
         self.lane_rate.get_or_create(&labels).set(per_second);
         self.lane_waiting.get_or_create(&labels).set(number(waiting));

@@ -15,13 +15,20 @@ use super::{
     granted::Granted,
     policy::{Policy, Refusal},
 };
-use crate::api::{
-    ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Principal, Reason, Site, SnapshotId,
-    ami_share::{AmiShareSpec, CreateVolumePermission, DeletionPolicy, ShareMode},
-    conditions::find,
-    stored::{Content, Share, Stored},
+use crate::{
+    api::{
+        ABANDON, AmiShareStatus, ConditionType, GrantOperation, GrantsOn, ImageId, ImageRef, KeyArn, ON_DELETE,
+        Principal, Reason, Site, SnapshotId,
+        ami_share::{
+            AmiShareSpec, CreateVolumePermission, DeletionPolicy, GrantedOnImage, ImageStatus, Kms, KmsGrants,
+            ShareMode,
+        },
+        conditions::find,
+        stored::{Content, Share, Stored},
+    },
+    aws::words::{Part, Target},
+    planted::{self, Flaw},
 };
-use crate::planted::{self, Flaw};
 
 /// The namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +93,34 @@ impl Standing {
     }
 }
 
+/// Whom a claim wants to have grants on the keys of its image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForGrants {
+    /// What each grant allows. None of an object that cannot be read: whatever it is.
+    pub operations: Option<BTreeSet<GrantOperation>>,
+    /// Accounts, roles and users.
+    pub grantees: BTreeSet<Principal>,
+}
+
+impl ForGrants {
+    /// Whether it is about the grants of these operations.
+    fn asks_for(&self, operations: &BTreeSet<GrantOperation>) -> bool {
+        self.operations.as_ref().is_none_or(|asked| asked == operations)
+    }
+
+    /// Whom a spec that lists `lists` wants to have grants, if it wants anybody to.
+    fn of(kms: &Kms, lists: &BTreeSet<Principal>, lists_nobody: bool) -> Option<Self> {
+        let Kms { grants, additional_grantee_arns, operations } = kms;
+        if *grants == KmsGrants::None && additional_grantee_arns.is_empty() {
+            return None;
+        }
+        let listed = if *grants == KmsGrants::Accounts { accounts(lists) } else { BTreeSet::new() };
+        let additional = additional_grantee_arns.iter().filter(|_| !lists_nobody).cloned().map(Principal::Grantee);
+        let grantees = listed.into_iter().chain(additional).collect();
+        Some(Self { operations: Some(operations.clone()), grantees })
+    }
+}
+
 /// What one object says about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -102,6 +137,8 @@ pub struct Claim {
     pub forbidden: BTreeMap<Principal, Refusal>,
     /// Who it lists for createVolumePermission, when it asks for any.
     pub lists_for_volumes: Option<BTreeSet<Principal>>,
+    /// Whom it lists for grants on the keys of the image, when it asks for any.
+    pub lists_for_grants: Option<ForGrants>,
     /// What it has given on the image.
     pub granted: Granted,
     /// Whether its time is over.
@@ -113,6 +150,8 @@ pub struct Claim {
     /// To whom it may have given createVolumePermission on the snapshots of the image, for which it has lost the record. Empty once
     /// the snapshots are known.
     pub unrecorded: BTreeSet<Principal>,
+    /// The same of grants on the keys of the image.
+    pub unrecorded_grants: Option<ForGrants>,
 }
 
 impl Claim {
@@ -132,10 +171,14 @@ impl Claim {
         if rules.are_none() && !self.lists.contains(&Principal::Everyone) {
             return self;
         }
-        let forbidden = self.lists.iter().filter_map(|p| Some((p.clone(), rules.forbid(p)?))).collect();
+        let grantees = self.lists_for_grants.iter().flat_map(|grants| &grants.grantees);
+        let forbidden = self.lists.iter().chain(grantees).filter_map(|p| Some((p.clone(), rules.forbid(p)?))).collect();
         self.lists.retain(|p| !BTreeMap::contains_key(&forbidden, p));
         if let Some(accounts) = &mut self.lists_for_volumes {
             accounts.retain(|p| !forbidden.contains_key(p));
+        }
+        if let Some(ForGrants { grantees, .. }) = &mut self.lists_for_grants {
+            grantees.retain(|p| !forbidden.contains_key(p));
         }
         Self { forbidden, ..self }
     }
@@ -147,6 +190,7 @@ impl Claim {
         if self.lost {
             self.granted = Granted::default();
             self.unrecorded.clear();
+            self.unrecorded_grants = None;
         }
         self.standing = match self.standing {
             Standing::Authoritative | Standing::Suspended | Standing::Observing if names_it => Standing::Additive,
@@ -154,7 +198,7 @@ impl Claim {
             other => other,
         };
         let forbidden = std::mem::take(&mut self.lists).into_iter().map(|p| (p, refusal.clone())).collect();
-        Self { forbidden, lists_for_volumes: None, barred: Some(refusal), ..self }
+        Self { forbidden, lists_for_volumes: None, lists_for_grants: None, barred: Some(refusal), ..self }
     }
 
     fn unguarded(image: &ImageRef, object: &Stored, now: Timestamp) -> Option<Self> {
@@ -179,11 +223,19 @@ impl Claim {
                 } else {
                     unreadable.principals.union(&granted.launch).cloned().collect()
                 };
-                // It may list them for its snapshots too: that much cannot be told, and to protect is the safe guess.
-                let lists_for_volumes = Some(accounts(&lists));
-                Some(Self { lists, lists_for_volumes, granted, ..Self::silent(object, standing) })
+                Some(Self::of_unreadable(lists, granted, object, standing))
             }
         }
+    }
+
+    /// The claim of an object of which only part can be read. It may list those whom it lists for the snapshots and keys of the image
+    /// too: that much cannot be told, and to protect is the safe guess.
+    fn of_unreadable(lists: BTreeSet<Principal>, granted: Granted, object: &Stored, standing: Standing) -> Self {
+        let lists_for_volumes = Some(accounts(&lists));
+        let recorded = granted.grants.values().flatten().filter(|_| !standing.leaves()).cloned();
+        let grantees = accounts(&lists).into_iter().chain(recorded).collect();
+        let lists_for_grants = Some(ForGrants { operations: None, grantees });
+        Self { lists, lists_for_volumes, lists_for_grants, granted, ..Self::silent(object, standing) }
     }
 
     fn of_share(image: &ImageRef, object: &Stored, share: &Share, now: Timestamp) -> Option<Self> {
@@ -194,6 +246,7 @@ impl Claim {
             image: selector,
             share_with,
             create_volume_permission,
+            kms,
             mode,
             deletion_policy,
             expires_at,
@@ -208,19 +261,19 @@ impl Claim {
             return None;
         }
         let deleting = object.metadata.deletion_timestamp.is_some();
-        let mut unrecorded = BTreeSet::new();
+        let (mut unrecorded, mut unrecorded_grants) = (BTreeSet::new(), None);
         let lost = names_it && *mode == ShareMode::Authoritative && has_lost_its_record(object);
         if lost {
             granted.launch = share_with.principals();
             if *create_volume_permission == CreateVolumePermission::Accounts {
                 unrecorded = accounts(&granted.launch);
             }
+            unrecorded_grants = ForGrants::of(kms, &granted.launch, false);
         }
         if selector.id.is_none() && !deleting {
             // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
             let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
-            let lists_for_volumes = Some(accounts(&lists));
-            return Some(Self { lists, lists_for_volumes, granted, ..Self::silent(object, Standing::Unreadable) });
+            return Some(Self::of_unreadable(lists, granted, object, Standing::Unreadable));
         }
         let standing = if deleting {
             match (mode, deletion_policy) {
@@ -246,9 +299,11 @@ impl Claim {
         let expired = names_it && !deleting && !*suspend && expires_at.as_ref().is_some_and(|end| end.0 <= now);
         // What a share that is over gave is taken back. It does not go on deciding over what others give.
         let standing = if expired && standing == Standing::Authoritative { Standing::Additive } else { standing };
-        let lists = if !names_it || standing.leaves() || expired { BTreeSet::new() } else { share_with.principals() };
+        let lists_nobody = !names_it || standing.leaves() || expired;
+        let lists = if lists_nobody { BTreeSet::new() } else { share_with.principals() };
         let lists_for_volumes =
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
+        let lists_for_grants = ForGrants::of(kms, &lists, lists_nobody);
         let unfinished = share.status.as_ref().is_some_and(|status| is_unfinished(&status.conditions));
         let key = ObjectKey::of(object);
         let forbidden = BTreeMap::new();
@@ -259,11 +314,13 @@ impl Claim {
             barred: None,
             forbidden,
             lists_for_volumes,
+            lists_for_grants,
             granted,
             expired,
             unfinished,
             lost,
             unrecorded,
+            unrecorded_grants,
         })
     }
 
@@ -276,19 +333,43 @@ impl Claim {
             barred: None,
             forbidden: BTreeMap::new(),
             lists_for_volumes: None,
+            lists_for_grants: None,
             granted: Granted::default(),
             expired: false,
             unfinished: false,
             lost: false,
             unrecorded: BTreeSet::new(),
+            unrecorded_grants: None,
         }
     }
 
-    /// Puts what it may have given without a record on record for these snapshots, which are the image's.
-    pub fn recall(&mut self, snapshots: &BTreeSet<SnapshotId>) {
+    /// Puts what it may have given without a record on record for these snapshots and keys, which are the image's.
+    pub fn recall(&mut self, snapshots: &BTreeSet<SnapshotId>, keys: &BTreeSet<KeyArn>) {
         let unrecorded = std::mem::take(&mut self.unrecorded);
         if !unrecorded.is_empty() {
             self.granted.volumes.extend(snapshots.iter().map(|snapshot| (snapshot.clone(), unrecorded.clone())));
+        }
+        let Some(ForGrants { operations: Some(operations), grantees }) = self.unrecorded_grants.take() else { return };
+        for key in keys.iter().filter(|_| !grantees.is_empty()) {
+            let on = GrantsOn { key: key.clone(), operations: operations.clone() };
+            self.granted.grants.insert(on, grantees.clone());
+        }
+    }
+
+    /// Whether it may have given something without a record on the parts of the image, which are not known yet.
+    pub fn has_unrecorded(&self) -> bool {
+        !self.unrecorded.is_empty() || self.unrecorded_grants.is_some()
+    }
+
+    /// Whom it lists for a target, when it asks for anybody to be given it.
+    pub fn lists_on(&self, target: &Target) -> Option<&BTreeSet<Principal>> {
+        match target {
+            Target::Image(_) => Some(&self.lists),
+            Target::Snapshot(_) => self.lists_for_volumes.as_ref(),
+            Target::Grants(on) => {
+                let grants = self.lists_for_grants.as_ref().filter(|grants| grants.asks_for(&on.operations));
+                grants.map(|grants| &grants.grantees)
+            }
         }
     }
 
@@ -324,14 +405,18 @@ fn has_lost_its_record(object: &Stored) -> bool {
     object.known_status().is_none_or(nothing_known) && object.is_held()
 }
 
-/// The accounts among `principals`: only they can be listed for createVolumePermission.
+/// The accounts among `principals`: only they can be listed for createVolumePermission and for grants.
 fn accounts(principals: &BTreeSet<Principal>) -> BTreeSet<Principal> {
     principals.iter().filter(|p| matches!(p, Principal::Account(_))).cloned().collect()
 }
 
 /// Whether the conditions tell of an attempt to give or take that failed as a whole, or that has begun and not ended.
 fn is_unfinished(conditions: &[Condition]) -> bool {
-    let parts = [ConditionType::LaunchPermissionsSynced, ConditionType::SnapshotPermissionsSynced];
+    let parts = [
+        ConditionType::LaunchPermissionsSynced,
+        ConditionType::SnapshotPermissionsSynced,
+        ConditionType::KmsGrantsSynced,
+    ];
     parts.into_iter().filter_map(|part| find(conditions, part)).any(|part| match part.reason.parse() {
         Ok(Reason::Progressing) => true,
         Ok(Reason::Throttled | Reason::AwsUnavailable | Reason::AccessDenied) => part.status == "False",
@@ -360,43 +445,65 @@ pub fn images(object: &Stored) -> BTreeSet<ImageRef> {
     ids.map(|id| ImageRef { site: site.clone(), id: id.clone() }).collect()
 }
 
-/// Whom an object lists for the snapshots of its image, whether its time is over or not.
-pub fn listed_for_volumes(object: &Stored) -> BTreeSet<Principal> {
+/// Whom an object lists for the snapshots and the keys of its image, whether its time is over or not.
+pub fn listed_for_parts(object: &Stored) -> BTreeSet<Principal> {
     if object.metadata.deletion_timestamp.is_some() {
         return BTreeSet::new();
     }
     match &object.content {
-        Content::Share(share) if share.spec.create_volume_permission == CreateVolumePermission::Accounts => {
-            accounts(&share.spec.share_with.principals())
+        Content::Share(share) => {
+            let lists = share.spec.share_with.principals();
+            let grants = ForGrants::of(&share.spec.kms, &lists, false);
+            let mut all = grants.map(|grants| grants.grantees).unwrap_or_default();
+            if share.spec.create_volume_permission == CreateVolumePermission::Accounts {
+                all.extend(accounts(&lists));
+            }
+            all
         }
-        Content::Share(_) => BTreeSet::new(),
-        // It may list them for its snapshots too.
+        // It may list them for the parts of the image too.
         Content::Unreadable(unreadable) => accounts(&unreadable.principals),
     }
 }
 
-/// Every snapshot that an object may say something about: those of its image as it last saw it, and those on which it has
-/// given something.
-pub fn snapshots(object: &Stored) -> BTreeSet<(Site, SnapshotId)> {
+/// Every part that an object may say something about: those of its image as it last saw it, and those on which it has given
+/// something.
+pub fn parts(object: &Stored) -> BTreeSet<(Site, Part)> {
     let (Some(site), Some(status)) = (object.site(), object.known_status()) else { return BTreeSet::new() };
-    let of_image = status.image.iter().flat_map(|image| &image.snapshot_ids);
-    let given = status.granted.iter().flat_map(|g| &g.create_volume_permission).flat_map(|v| &v.snapshot_ids);
-    of_image.chain(given).map(|snapshot| (site.clone(), snapshot.clone())).collect()
+    let snapshots = status.image.iter().flat_map(|image| &image.snapshot_ids).cloned().map(Part::Snapshot);
+    let keys = status.image.iter().flat_map(|image| &image.kms_key_arns).cloned().map(Part::Key);
+    let volumes = status.granted.iter().flat_map(|g| &g.create_volume_permission).flat_map(|v| &v.snapshot_ids);
+    let grants = status.granted.iter().flat_map(|g| &g.kms_grants).flat_map(|g| &g.key_arns);
+    let given = volumes.cloned().map(Part::Snapshot).chain(grants.cloned().map(Part::Key));
+    snapshots.chain(keys).chain(given).map(|part| (site.clone(), part)).collect()
 }
 
-/// Whether an object lists somebody for the snapshots of an image that it has not seen yet, so that it cannot tell which they are.
+/// Whether an object lists somebody for the parts of an image that it has not seen yet, so that it cannot tell which they are.
 /// While an image is pending, they may not all be there.
 pub fn asks_unseen(object: &Stored) -> bool {
     let seen = object.known_status().and_then(|status| status.image.as_ref());
-    let seen = seen.filter(|image| image.state != "pending").map(|image| &image.id);
-    named(object).is_some() && seen != named(object) && !listed_for_volumes(object).is_empty()
+    let knows_its_keys = |image: &ImageStatus| !image.encrypted || !image.kms_key_arns.is_empty();
+    let seen = seen.filter(|image| image.state != "pending" && knows_its_keys(image)).map(|image| &image.id);
+    named(object).is_some() && seen != named(object) && !listed_for_parts(object).is_empty()
 }
 
-/// Whether a snapshot is a part of an image, as far as an object knows.
-pub fn has_part(object: &Stored, image: &ImageId, snapshot: &SnapshotId) -> bool {
+/// Whether something is a part of an image, as far as an object knows.
+pub fn has_part(object: &Stored, image: &ImageId, part: &Part) -> bool {
     let Some(status) = object.known_status() else { return false };
-    let seen = status.image.as_ref().is_some_and(|seen| seen.id == *image && seen.snapshot_ids.contains(snapshot));
-    seen || Granted::on(image, &status.granted).volumes.contains_key(snapshot)
+    let seen = status.image.as_ref().filter(|seen| seen.id == *image);
+    let is_seen = seen.is_some_and(|seen| match part {
+        Part::Snapshot(id) => seen.snapshot_ids.contains(id),
+        Part::Key(arn) => seen.kms_key_arns.contains(arn),
+    });
+    let records = || status.granted.iter().filter(|record| record.image_id == *image);
+    is_seen || records().any(|record| has_on_record(record, part))
+}
+
+/// Whether something was given on a part.
+pub fn has_on_record(record: &GrantedOnImage, part: &Part) -> bool {
+    match part {
+        Part::Snapshot(id) => record.create_volume_permission.iter().any(|given| given.snapshot_ids.contains(id)),
+        Part::Key(arn) => record.kms_grants.iter().any(|given| given.key_arns.contains(arn)),
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! Claimants: the objects of one reconcile, each with what it says about the image.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
     claim::Claim,
-    observe::{Look, describe},
+    observe::{Look, describe, keys_of},
     policy::Policy,
     status::Subject,
 };
 use crate::{
     api::{AmiShareStatus, ImageRef, stored::Stored},
-    aws::{Ec2, failure::Failure},
+    aws::{Services, failure::Failure},
 };
 
 /// An object and what it says about the image, as the reconcile goes on.
@@ -46,21 +46,27 @@ pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subjec
     Subject { old, generation: object.metadata.generation.unwrap_or_default(), requested_at: object.requested_at() }
 }
 
-/// Has those who have lost their records answer for what they may have given on the snapshots of the image.
+/// Has those who have lost their records answer for what they may have given on the snapshots and keys of the image.
 ///
 /// # Errors
-/// When AWS cannot be asked for the image.
-pub(super) async fn recall_snapshots(
-    ec2: &Arc<Ec2>,
+/// When AWS cannot be asked for the image or its keys.
+pub(super) async fn recall_parts(
+    aws: &Services,
     image: &ImageRef,
     claimants: &mut [Claimant],
     look: &Look,
 ) -> Result<(), Failure> {
-    if claimants.iter().any(|claimant| !claimant.claim.unrecorded.is_empty())
-        && let Some(seen) = describe(ec2, image, look).await?
+    if claimants.iter().any(|claimant| claimant.claim.has_unrecorded())
+        && let Some(seen) = describe(&aws.ec2, image, look).await?
     {
+        let asks = claimants.iter().any(|claimant| claimant.claim.unrecorded_grants.is_some());
+        let keys = if asks && seen.encrypted {
+            keys_of(&aws.ec2, &seen.snapshots, look.urgency).await?.into_values().collect()
+        } else {
+            BTreeSet::new()
+        };
         for claimant in claimants {
-            claimant.claim.recall(&seen.snapshots);
+            claimant.claim.recall(&seen.snapshots, &keys);
         }
     }
     Ok(())

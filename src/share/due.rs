@@ -4,6 +4,7 @@
 //! that checks are spread evenly, and a restart of the operator changes nothing of when they are due.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -13,10 +14,10 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     claim::{Claim, Standing},
     claimant::Claimant,
-    observed::Sight,
+    observed::{Sight, Target},
 };
 use crate::{
-    api::{ConditionType, ImageRef, Reason, conditions::find, stored::Share},
+    api::{ConditionType, ImageRef, Principal, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
 };
 
@@ -127,9 +128,11 @@ pub(super) fn has_just_ended(claimant: &Claimant) -> bool {
 /// How urgent the work on an image is.
 pub(super) fn urgency(claimants: &[Claimant]) -> Urgency {
     let takes = claimants.iter().any(|Claimant { claim, .. }| {
-        let listed = claim.lists_for_volumes.as_ref();
-        let volumes = || claim.granted.volumes.values().flatten().all(|p| listed.is_some_and(|all| all.contains(p)));
-        claim.standing.takes_back() && !(claim.granted.launch.is_subset(&claim.lists) && volumes())
+        let keeps = |(part, given): (Target, &BTreeSet<Principal>)| {
+            given.is_empty() || claim.lists_on(&part).is_some_and(|listed| given.is_subset(listed))
+        };
+        claim.standing.takes_back()
+            && !(claim.granted.launch.is_subset(&claim.lists) && claim.granted.parts().all(keeps))
     });
     if takes {
         Urgency::Take

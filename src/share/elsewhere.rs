@@ -1,4 +1,4 @@
-//! Other images: a snapshot can be a part of several, and then the reconcile of one has to do with the claims on the others
+//! Other images: a snapshot or a key can be a part of several, and then the reconcile of one has to do with the claims on the others
 //! (docs/adr/0013).
 
 use std::{
@@ -11,52 +11,58 @@ use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    claim::Standing,
+    claim::{ObjectKey, Standing},
     claimant::Claimant,
     due,
-    observe::{Look, describe},
-    observed::{Observed, Target},
+    observe::{Look, describe, keys_of},
+    observed::{Observed, Part, Target},
     outcome::Outcome,
-    plan::{Plan, Policy},
+    plan::{Change, Plan, Policy},
     reconcile::Reconciler,
     store::Work,
     writer::{Sameness, WriteError},
 };
 use crate::{
-    api::{ImageId, ImageRef, SnapshotId, stored::Stored},
-    aws::{Ec2, Freshness, failure::Failure},
+    api::{ImageId, ImageRef, stored::Stored},
+    aws::{Freshness, Services, failure::Failure},
     runtime::runner::Failed,
 };
 
 /// Whether a plan can take from somebody what claims on other images list, or leave it to them.
 pub(super) fn matters(plan: &Plan, claimants: &[Claimant]) -> bool {
-    let leaves = |c: &Claimant| c.claim.standing == Standing::Leaving && !c.claim.granted.volumes.is_empty();
-    plan.closes_snapshots() || claimants.iter().any(leaves)
+    let leaves = |c: &Claimant| c.claim.standing == Standing::Leaving && c.claim.granted.parts().next().is_some();
+    plan.closes_parts() || claimants.iter().any(leaves)
 }
 
 impl Reconciler {
-    /// The snapshots of the images that objects ask for and have not seen. Which they are never changes, so that a description of
+    /// The parts of the images that objects ask for and have not seen. Which they are never changes, so that a description of
     /// any age will do.
     ///
     /// # Errors
     /// When AWS cannot be asked.
     pub(super) async fn parts_elsewhere(
         &self,
-        ec2: &Arc<Ec2>,
+        aws: &Services,
         image: &ImageRef,
         look: &Look,
-    ) -> Result<BTreeMap<ImageId, BTreeSet<SnapshotId>>, Failure> {
+    ) -> Result<BTreeMap<ImageId, BTreeSet<Part>>, Failure> {
         let look = &Look { freshness: Freshness::Whenever, ..look.clone() };
         let unseen = self.shares.unseen_at(&image.site, &look.policy).into_iter().filter(|id| *id != image.id);
         let described = join_all(unseen.map(|id| async move {
-            let other = image.beside(id);
-            describe(ec2, &other, look).await
+            let Some(other) = describe(&aws.ec2, &image.beside(id), look).await? else { return Ok(None) };
+            let keys = if other.encrypted {
+                keys_of(&aws.ec2, &other.snapshots, look.urgency).await?
+            } else {
+                BTreeMap::new()
+            };
+            let snapshots = other.snapshots.iter().cloned().map(Part::Snapshot);
+            Ok(Some((other.id.clone(), snapshots.chain(keys.into_values().map(Part::Key)).collect())))
         }));
         let found: Result<Vec<_>, Failure> = described.await.into_iter().collect();
-        Ok(found?.into_iter().flatten().map(|image| (image.id.clone(), image.snapshots.clone())).collect())
+        Ok(found?.into_iter().flatten().collect())
     }
 
-    /// Looks at what claims on other images say about the snapshots of one, after the API server has been asked whether that is the
+    /// Looks at what claims on other images say about the parts of one, after the API server has been asked whether that is the
     /// newest.
     ///
     /// # Errors
@@ -65,14 +71,20 @@ impl Reconciler {
         &self,
         image: &ImageRef,
         before: &mut Observed,
-        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+        parts: &BTreeMap<ImageId, BTreeSet<Part>>,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), Failed> {
-        for other in self.shares.images_with(image, before.snapshots.keys(), parts) {
-            self.ask_for_newest(&other, &self.shares.concerning(&other), Sameness::Lists).await?;
+        let others = self.shares.images_with(image, &before.parts_seen(), parts);
+        if !others.is_empty() {
+            let known = |other: &ImageRef| self.shares.concerning(other);
+            let known: BTreeMap<ObjectKey, Arc<Stored>> =
+                others.iter().flat_map(known).map(|object| (ObjectKey::of(object.as_ref()), object)).collect();
+            let known: Vec<Arc<Stored>> = known.into_values().collect();
+            self.ask_for_newest(&others, &known, Sameness::Lists).await?;
         }
-        before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), parts, now, policy);
+        let targets: Vec<Target> = before.parts().map(|(target, _)| target).collect();
+        before.elsewhere = self.shares.elsewhere(image, targets.into_iter(), parts, now, policy);
         Ok(())
     }
 
@@ -126,7 +138,26 @@ impl Reconciler {
         }
     }
 
-    /// Asks for the images whose objects list somebody from whom createVolumePermission has just been taken. They may have begun to
+    /// Asks for the images whose objects have grants on record that have just been revoked: it was left to them because this image was
+    /// still launched with them, and that is over once it is reported.
+    pub(super) fn wake_who_has_on_record_what_was_revoked(
+        &self,
+        image: &ImageRef,
+        outcome: &Outcome,
+        now: Timestamp,
+        policy: &Policy,
+    ) {
+        let are_grants = |change: &&Change| matches!(change.target, Target::Grants(_)) && !change.remove.is_empty();
+        for change in outcome.done.iter().filter(are_grants) {
+            let target = std::iter::once(change.target.clone());
+            let elsewhere = self.shares.elsewhere(image, target, &BTreeMap::new(), now, policy);
+            for other in elsewhere.into_values().flatten().filter(|other| !other.granted.is_disjoint(&change.remove)) {
+                self.queue.ask(Work::Image(image.beside(other.image)), Duration::ZERO);
+            }
+        }
+    }
+
+    /// Asks for the images whose objects list somebody from whom a permission on a part has just been taken. They may have begun to
     /// while the call was under way, and have seen that it was held.
     pub(super) fn wake_who_lists_whom_it_was_taken_from(
         &self,
@@ -137,8 +168,8 @@ impl Reconciler {
     ) {
         let failed = outcome.failed.iter().map(|(change, _)| change);
         for change in outcome.done.iter().chain(failed).filter(|change| !change.remove.is_empty()) {
-            let Target::Snapshot(snapshot) = &change.target else { continue };
-            let elsewhere = self.shares.elsewhere(image, std::iter::once(snapshot), &BTreeMap::new(), now, policy);
+            let target = std::iter::once(change.target.clone());
+            let elsewhere = self.shares.elsewhere(image, target, &BTreeMap::new(), now, policy);
             for other in elsewhere.into_values().flatten().filter(|other| !other.lists.is_disjoint(&change.remove)) {
                 let other = image.beside(other.image);
                 self.queue.ask(Work::Image(other), Duration::ZERO);

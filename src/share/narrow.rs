@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    keys::default_key,
     observed::Target,
     plan::{Change, Refusal},
 };
@@ -39,11 +40,15 @@ pub fn narrow(change: &Change, failure: &Failure) -> Narrowed {
             refuse(change, BTreeSet::from([Principal::Everyone]), failure)
         }
         // To be safe, an unknown refusal is treated as one of a principal: at worst it costs calls.
-        Class::PrincipalRefused | Class::PublicRefused | Class::Other => principal(change, failure),
+        Class::PrincipalRefused | Class::PublicRefused | Class::GranteeUnknown | Class::Other => {
+            principal(change, failure)
+        }
         Class::DefaultKey | Class::Quota => additions(change, failure),
         Class::NotFound
         | Class::NotUsable
         | Class::NotOwner
+        | Class::KeyNotUsable
+        | Class::NotShown
         | Class::AccessDenied
         | Class::Throttled
         | Class::Unavailable
@@ -126,9 +131,15 @@ fn explain(target: &Target, failure: &Failure, public: bool) -> Refusal {
             "public sharing is refused: disable block public access for this account and Region, raise the quota of public \
              images, or set public: false; {aws}"
         ),
-        Reason::DefaultKmsKeyNotShareable => format!(
-            "{target} cannot be shared with anyone while a snapshot is encrypted with the AWS managed key aws/ebs; copy the \
-             image with a customer managed key; {aws}"
+        Reason::DefaultKmsKeyNotShareable => format!("{}; {aws}", default_key(target).message),
+        Reason::GranteeNotFound => {
+            "KMS knows no such role, user or account; new ones appear late, and it is tried again after a while: remove it from the \
+             spec if it is mistyped"
+                .into()
+        }
+        Reason::QuotaExceeded if matches!(target, Target::Grants(_)) => format!(
+            "{target} has as many grants as a key can have (50,000 grants, those of attached volumes among them); let \
+             accounts in by its policy instead; {aws}"
         ),
         Reason::QuotaExceeded => format!("a quota is used up; have AWS raise it or share with an organization; {aws}"),
         _ => aws,

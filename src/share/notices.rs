@@ -30,10 +30,7 @@ pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
     for change in &view.outcome.done {
         let permission = change.target.permission();
         let target = &change.target;
-        let lists = match target {
-            Target::Image(_) => Some(&claim.lists),
-            Target::Snapshot(_) => claim.lists_for_volumes.as_ref(),
-        };
+        let lists = claim.lists_on(target);
         let on_record = |p: &Principal| on_record(target, p, claim);
         if claim.standing.writes() {
             let mine: BTreeSet<&Principal> =
@@ -75,7 +72,7 @@ pub fn of_what_stays(claim: &Claim, image: &ImageRef) -> Option<Notice> {
     if claim.standing != Standing::LeavingAsItIs || claim.granted.is_empty() {
         return None;
     }
-    let who = in_words(claim.granted.launch.iter().chain(claim.granted.volumes.values().flatten()));
+    let who = in_words(claim.granted.everybody());
     let note = format!("AWS stays as it is: {who} keep what they were given on {}", image.id);
     Some(Notice { warning: false, reason: "Retained", action: "Retain", note })
 }
@@ -98,10 +95,7 @@ fn on_any_record(target: &Target, principal: &Principal, view: &View<'_>) -> boo
 }
 
 fn on_record(target: &Target, principal: &Principal, claim: &Claim) -> bool {
-    match target {
-        Target::Image(_) => claim.granted.launch.contains(principal),
-        Target::Snapshot(id) => claim.granted.volumes.get(id).is_some_and(|given| given.contains(principal)),
-    }
+    claim.granted.of(target).is_some_and(|given| given.contains(principal))
 }
 
 fn drift(note: String) -> Notice {

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use super::{
     claim::{Claim, Standing},
-    observed::{Image, Observed, Permissions, Sight},
+    observed::{Image, KeySight, Observed, Permissions, Sight, Target},
     policy::Policy,
     store::Shares,
 };
 use crate::{
-    api::{ImageRef, Principal, Reason, SnapshotId},
+    api::{GrantsOn, ImageRef, KeyArn, Principal, Reason, SnapshotId},
     aws::{
-        Ec2, Freshness,
+        Ec2, Freshness, Services,
         failure::{Class, Failure},
     },
     planted::{self, Flaw},
@@ -50,8 +50,8 @@ impl Look {
 ///
 /// # Errors
 /// When AWS cannot be asked.
-pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], look: &Look) -> Result<Observed, Failure> {
-    let urgency = look.urgency;
+pub async fn observe(aws: &Services, image: &ImageRef, claims: &[Claim], look: &Look) -> Result<Observed, Failure> {
+    let (ec2, urgency) = (&aws.ec2, look.urgency);
     let (sight, launch) = see(ec2, image, look).await?;
     // To whoever is not its owner, AWS says that a snapshot does not exist (aws.md section 1.0): no reason to forget what was given.
     let not_owner = matches!(&sight, Sight::Hindered { reason: Reason::NotOwner, .. });
@@ -69,7 +69,73 @@ pub async fn observe(ec2: &Arc<Ec2>, image: &ImageRef, claims: &[Claim], look: &
         && launch.as_ref().is_some_and(|held| !held.contains(&Principal::Everyone));
     // If this cannot be read, AWS's answer to the change itself will tell.
     let public_blocked = if wants_public { ec2.blocks_public_access(urgency).await.ok() } else { None };
-    Ok(Observed { sight, launch, snapshots, public_blocked, elsewhere: BTreeMap::new() })
+    let mut observed = Observed { snapshots, public_blocked, ..Observed::of(sight, launch) };
+    look_at_keys(aws, &mut observed, claims, look).await;
+    Ok(observed)
+}
+
+/// Looks at the keys of the image that was `observed`, and at those on which claims have given something.
+pub async fn look_at_keys(aws: &Services, observed: &mut Observed, claims: &[Claim], look: &Look) {
+    if !claims.iter().any(is_acting) {
+        return;
+    }
+    observed.snapshot_keys = match observed.sight.image().filter(|image| image.encrypted) {
+        Some(image) => keys_of(&aws.ec2, &image.snapshots, look.urgency).await,
+        None => Ok(BTreeMap::new()),
+    };
+    let targets = grants_to_read(observed, claims);
+    let of_image = observed.image_keys().unwrap_or_default().into_iter().cloned();
+    let arns: BTreeSet<KeyArn> = of_image.chain(targets.iter().map(|on| on.key.clone())).collect();
+    let owner = observed.sight.image().and_then(|image| image.owner).or(aws.ec2.account());
+    let seen = join_all(arns.into_iter().map(|arn| async move {
+        let sight = if owner.is_some() && arn.account() != owner {
+            KeySight::Foreign
+        } else {
+            match aws.kms.key(&arn, look.urgency, look.freshness).await {
+                Ok(key) => KeySight::Own(key),
+                Err(failure) if failure.code.as_deref() == Some("NotFoundException") => KeySight::Gone,
+                Err(failure) => KeySight::Unread(failure),
+            }
+        };
+        (arn, sight)
+    }));
+    observed.keys = seen.await.into_iter().collect();
+    let permissions = |on: &GrantsOn| {
+        let target = Target::Grants(on.clone());
+        let given = claims.iter().filter_map(|claim| claim.granted.of(&target)).flatten();
+        let listed = claims.iter().filter_map(|claim| claim.lists_on(&target)).flatten();
+        match observed.keys.get(&on.key) {
+            Some(KeySight::Own(key)) => match &key.grants {
+                Ok(_) => Permissions::Held(key.holders(on, given.chain(listed))),
+                Err(failure) => Permissions::Unread(failure.clone()),
+            },
+            Some(KeySight::Unread(failure)) => Permissions::Unread(failure.clone()),
+            // To whoever is not its owner KMS tells nothing of a key: no reason to forget what was given.
+            Some(KeySight::Foreign) if given.count() > 0 => {
+                let message = format!("{} belongs to another account than the operator's", on.key);
+                Permissions::Unread(Failure::wrong_identity(message))
+            }
+            Some(KeySight::Foreign | KeySight::Gone) | None => Permissions::Gone,
+        }
+    };
+    observed.grants = targets.into_iter().map(|on| (on.clone(), permissions(&on))).collect();
+}
+
+/// With which keys snapshots are encrypted. All of them have to be known: nobody can launch an image with all keys but one.
+///
+/// # Errors
+/// When AWS cannot be asked, or does not show one of them.
+pub async fn keys_of(
+    ec2: &Ec2,
+    snapshots: &BTreeSet<SnapshotId>,
+    urgency: Urgency,
+) -> Result<BTreeMap<SnapshotId, KeyArn>, Failure> {
+    let keys = ec2.keys_of(snapshots, urgency).await?;
+    if let Some(unknown) = snapshots.iter().find(|id| !keys.contains_key(*id)) {
+        let message = format!("{unknown} is not listed by AWS");
+        return Err(Failure::answered("DescribeSnapshots", "InvalidSnapshot.NotFound", &message));
+    }
+    Ok(keys.into_iter().filter_map(|(snapshot, key)| Some((snapshot, key?))).collect())
 }
 
 /// The image as AWS describes it, if it does.
@@ -178,15 +244,37 @@ fn hindered_by_state(found: &Image, image: &ImageRef) -> Sight {
     Sight::Hindered { image: Some(found.clone()), reason, message, gone }
 }
 
+/// Whether anything is looked at for a claim.
+fn is_acting(claim: &Claim) -> bool {
+    claim.standing.writes() || matches!(claim.standing, Standing::Observing | Standing::Leaving)
+}
+
 /// The snapshots whose permissions matter: all of the image's when a claim asks for createVolumePermission, and those on which
 /// one has given some.
 fn snapshots_to_read(sight: &Sight, claims: &[Claim]) -> BTreeSet<SnapshotId> {
-    let acting = |c: &&Claim| c.standing.writes() || matches!(c.standing, Standing::Observing | Standing::Leaving);
-    let asked = claims.iter().filter(acting).any(|c| c.lists_for_volumes.is_some());
+    let acting = || claims.iter().filter(|claim| is_acting(claim));
+    let asked = acting().any(|c| c.lists_for_volumes.is_some());
     let of_image = match sight {
         Sight::Shareable(image) if asked => image.snapshots.clone(),
         _ => BTreeSet::new(),
     };
-    let given = claims.iter().filter(acting).flat_map(|c| c.granted.volumes.keys().cloned());
-    given.chain(of_image).collect()
+    acting().flat_map(|c| c.granted.volumes.keys().cloned()).chain(of_image).collect()
+}
+
+/// The lists of grants that matter: those that claims ask for on the keys of the image, and those on which one has given some.
+fn grants_to_read(observed: &Observed, claims: &[Claim]) -> BTreeSet<GrantsOn> {
+    let acting = || claims.iter().filter(|claim| is_acting(claim));
+    let keys = match (&observed.sight, observed.image_keys()) {
+        (Sight::Shareable(_), Ok(keys)) => keys,
+        _ => BTreeSet::new(),
+    };
+    let operations: BTreeSet<_> =
+        acting().filter_map(|c| c.lists_for_grants.as_ref()).filter_map(|grants| grants.operations.as_ref()).collect();
+    let on = |key: &KeyArn| {
+        let key = key.clone();
+        let with = move |operations: &BTreeSet<_>| GrantsOn { key: key.clone(), operations: operations.clone() };
+        operations.iter().map(|operations| with(operations)).collect::<Vec<_>>()
+    };
+    let asked = keys.into_iter().flat_map(on);
+    acting().flat_map(|c| c.granted.grants.keys().cloned()).chain(asked).collect()
 }

@@ -2,13 +2,19 @@
 //!
 //! Pure data. Made by `observe`, read by `plan` and `status`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::claim::{ObjectKey, Standing};
-pub use crate::aws::words::{Image, Target};
+pub use crate::aws::words::{Image, Part, Target};
 use crate::{
-    api::{ImageId, Principal, Reason, SnapshotId},
-    aws::failure::Failure,
+    api::{GrantsOn, ImageId, KeyArn, Principal, Reason, SnapshotId},
+    aws::{
+        failure::Failure,
+        words::{Key, KeyManager},
+    },
 };
 
 /// What could be seen of an image.
@@ -64,9 +70,30 @@ impl Permissions {
             Self::Unread(_) => None,
         }
     }
+
+    /// The same, to be changed with what was done.
+    pub fn held(&mut self) -> Option<&mut BTreeSet<Principal>> {
+        match self {
+            Self::Held(principals) => Some(principals),
+            Self::Gone | Self::Unread(_) => None,
+        }
+    }
 }
 
-/// What a claim on another image says about a snapshot that is a part of that image too.
+/// What could be seen of a KMS key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySight {
+    /// It is the account's own.
+    Own(Arc<Key>),
+    /// It belongs to another account, which alone can let others use it.
+    Foreign,
+    /// It is no more.
+    Gone,
+    /// It could not be looked at.
+    Unread(Failure),
+}
+
+/// What a claim on another image says about what is a part of that image too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
     /// The object.
@@ -77,9 +104,9 @@ pub struct Elsewhere {
     pub image: ImageId,
     /// What the claim may do there.
     pub standing: Standing,
-    /// Whom it lists for createVolumePermission.
+    /// Whom it protects there: whom it lists, and on a key whoever needs it to launch the other image.
     pub lists: BTreeSet<Principal>,
-    /// To whom it has given that on the snapshot.
+    /// To whom it has given the permission.
     pub granted: BTreeSet<Principal>,
 }
 
@@ -92,20 +119,86 @@ pub struct Observed {
     pub launch: Option<BTreeSet<Principal>>,
     /// Who holds createVolumePermission, for every snapshot that was looked at.
     pub snapshots: BTreeMap<SnapshotId, Permissions>,
-    /// What claims on other images say, by snapshot: a snapshot can be a part of several images, and has one list of permissions
-    /// for all of them.
-    pub elsewhere: BTreeMap<SnapshotId, Vec<Elsewhere>>,
+    /// With which key each snapshot of the image is encrypted that is. A failure of an encrypted image whose snapshots could not be
+    /// asked for it.
+    pub snapshot_keys: Result<BTreeMap<SnapshotId, KeyArn>, Failure>,
+    /// The keys that were looked at.
+    pub keys: BTreeMap<KeyArn, KeySight>,
+    /// Who holds grants of ours, for every list of grants that was looked at.
+    pub grants: BTreeMap<GrantsOn, Permissions>,
+    /// What claims on other images say, by target: a snapshot or a key can be a part of several images, and has one list of
+    /// permissions for all of them.
+    pub elsewhere: BTreeMap<Target, Vec<Elsewhere>>,
     /// Whether block public access forbids new public sharing. `None` when nobody asked for public sharing.
     pub public_blocked: Option<bool>,
 }
 
 impl Observed {
-    /// A failure to read a snapshot that passes by itself, if the reconcile should be tried again soon.
+    /// An image of which nothing else was looked at.
+    pub fn of(sight: Sight, launch: Option<BTreeSet<Principal>>) -> Self {
+        Self {
+            sight,
+            launch,
+            snapshots: BTreeMap::new(),
+            snapshot_keys: Ok(BTreeMap::new()),
+            keys: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            public_blocked: None,
+        }
+    }
+
+    /// The permissions on the parts of the image that were looked at: on keys, and then on snapshots.
+    pub fn parts(&self) -> impl Iterator<Item = (Target, &Permissions)> {
+        let grants = self.grants.iter().map(|(on, permissions)| (Target::Grants(on.clone()), permissions));
+        grants.chain(self.snapshots.iter().map(|(id, permissions)| (Target::Snapshot(id.clone()), permissions)))
+    }
+
+    /// The permissions on one part of the image, if they were looked at.
+    pub fn on(&self, target: &Target) -> Option<&Permissions> {
+        match target {
+            Target::Image(_) => None,
+            Target::Snapshot(id) => self.snapshots.get(id),
+            Target::Grants(on) => self.grants.get(on),
+        }
+    }
+
+    /// What was looked at that can be a part of other images too.
+    pub fn parts_seen(&self) -> BTreeSet<Part> {
+        self.parts().filter_map(|(target, _)| target.part()).collect()
+    }
+
+    /// The keys of the image, where they are known.
+    pub fn image_keys(&self) -> Result<BTreeSet<&KeyArn>, &Failure> {
+        self.snapshot_keys.as_ref().map(|keys| keys.values().collect())
+    }
+
+    /// Whether a target is a part of the image: `None` if that is not known.
+    pub fn has(&self, target: &Target) -> Option<bool> {
+        let image = self.sight.image()?;
+        match target {
+            Target::Image(id) => Some(image.id == *id),
+            Target::Snapshot(id) => Some(image.snapshots.contains(id)),
+            Target::Grants(on) => self.image_keys().ok().map(|keys| keys.contains(&on.key)),
+        }
+    }
+
+    /// Whether a key is `aws/ebs`.
+    pub fn is_default_key(&self, key: &KeyArn) -> bool {
+        matches!(self.keys.get(key), Some(KeySight::Own(key)) if key.manager == KeyManager::Aws)
+    }
+
+    /// A failure to read a part that passes by itself, if the reconcile should be tried again soon.
     pub fn to_retry(&self) -> Option<&Failure> {
-        let unread = self.snapshots.values().filter_map(|permissions| match permissions {
+        let unread = self.parts().filter_map(|(_, permissions)| match permissions {
             Permissions::Unread(failure) => Some(failure),
             Permissions::Held(_) | Permissions::Gone => None,
         });
-        unread.into_iter().find(|failure| failure.reason().passes_by_itself())
+        let keys = self.keys.values().filter_map(|key| match key {
+            KeySight::Unread(failure) => Some(failure),
+            KeySight::Own(key) => key.policy.as_ref().err().or(key.grants.as_ref().err()),
+            KeySight::Foreign | KeySight::Gone => None,
+        });
+        unread.chain(keys).chain(self.snapshot_keys.as_ref().err()).find(|failure| failure.reason().passes_by_itself())
     }
 }

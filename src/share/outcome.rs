@@ -2,11 +2,14 @@
 //!
 //! Pure data. Status is computed from it, so a thing that was not done cannot be reported as done.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    observed::{Observed, Permissions, Sight, Target},
-    plan::{Change, Refusal},
+    observed::{KeySight, Observed, Permissions, Sight, Target},
+    plan::{Change, Plan, Refusal},
 };
 use crate::{api::Principal, aws::failure::Failure};
 
@@ -34,6 +37,65 @@ impl Outcome {
         })
     }
 
+    /// What is left of a planned change once what cannot be done before it is left out; that is noted with the reason. Without its
+    /// grants nobody is given a launch permission that is worth nothing without them. As long as somebody may still launch the image,
+    /// the grant stays with which they do, and so does one that was to be replaced and could not be.
+    pub fn without_the_impossible(&mut self, planned: &Change, plan: &Plan) -> Option<Change> {
+        let mut change = planned.clone();
+        match &planned.target {
+            Target::Image(_) => {
+                let are_grants = |target: &Target| matches!(target, Target::Grants(_));
+                for principal in planned.add.intersection(&plan.dependent) {
+                    if self.hold_back(&change, principal, are_grants, |c| &c.add) {
+                        change.add.remove(principal);
+                    }
+                }
+            }
+            Target::Grants(on) => {
+                let takes =
+                    |target: &Target, p: &Principal| matches!(target, Target::Image(_)) && plan.takes(target, p);
+                let replaces = |target: &Target| matches!(target, Target::Grants(new) if new.key == on.key && new.operations != on.operations);
+                for principal in &planned.remove {
+                    let launch = |target: &Target| takes(target, principal);
+                    if self.hold_back(&change, principal, launch, |c| &c.remove)
+                        || self.hold_back(&change, principal, replaces, |c| &c.add)
+                    {
+                        change.remove.remove(principal);
+                    }
+                }
+            }
+            Target::Snapshot(_) => {}
+        }
+        (!change.is_empty()).then_some(change)
+    }
+
+    /// Whether what was to be done before for `principal`, on a target that `is_before`, was not. The same becomes of `change` then, as
+    /// far as it is about them.
+    fn hold_back(
+        &mut self,
+        change: &Change,
+        principal: &Principal,
+        is_before: impl Fn(&Target) -> bool,
+        side: impl Fn(&Change) -> &BTreeSet<Principal>,
+    ) -> bool {
+        let names = |before: &Change| is_before(&before.target) && side(before).contains(principal);
+        let alone = |set: &BTreeSet<Principal>| set.iter().filter(|p| *p == principal).cloned().collect();
+        let mine = Change { target: change.target.clone(), add: alone(&change.add), remove: alone(&change.remove) };
+        if let Some((_, failure)) = self.failed.iter().find(|(before, _)| names(before)) {
+            let failure = failure.clone();
+            self.failed.push((mine, failure));
+            return true;
+        }
+        if self.deferred.iter().any(&names) {
+            self.deferred.push(mine);
+            return true;
+        }
+        let refusal = self.refused.iter().find(|((target, p), _)| is_before(target) && p == principal);
+        let Some((_, refusal)) = refusal.map(|(key, refusal)| (key.clone(), refusal.clone())) else { return false };
+        self.refused.insert((change.target.clone(), principal.clone()), refusal);
+        true
+    }
+
     /// The gravest failure that passes by itself, if the reconcile should be tried again soon.
     pub fn to_retry(&self) -> Option<&Failure> {
         self.failed.iter().map(|(_, failure)| failure).find(|f| f.reason().passes_by_itself())
@@ -48,10 +110,13 @@ impl Observed {
         for change in &outcome.done {
             let held = match &change.target {
                 Target::Image(_) => after.launch.as_mut(),
-                Target::Snapshot(id) => match after.snapshots.get_mut(id) {
-                    Some(Permissions::Held(held)) => Some(held),
-                    _ => None,
-                },
+                Target::Snapshot(id) => after.snapshots.get_mut(id).and_then(Permissions::held),
+                Target::Grants(on) => {
+                    if let Some(KeySight::Own(key)) = after.keys.get_mut(&on.key) {
+                        Arc::make_mut(key).change(on, &change.add, &change.remove);
+                    }
+                    after.grants.get_mut(on).and_then(Permissions::held)
+                }
             };
             if let Some(held) = held {
                 held.extend(change.add.iter().cloned());

@@ -9,10 +9,11 @@ pub use super::policy::{Policy, Refusal};
 use super::{
     claim::{Claim, ObjectKey, Standing},
     granted::Granted,
+    keys::{self, KeyRing},
     observed::{Elsewhere, Image, Observed, Permissions, Sight, Target},
     settle::{Party, Settlement, settle},
 };
-use crate::api::{ImageId, Principal, Reason, SnapshotId};
+use crate::api::{ImageId, Principal, Reason};
 pub use crate::aws::words::Change;
 
 /// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
@@ -25,13 +26,16 @@ pub type Refusals = BTreeMap<(Target, Principal), Refusal>;
 /// What is to be done for one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The changes, in the order in which they are made: snapshots are opened before the image and closed after it.
+    /// The changes, in the order in which they are made: keys are opened before snapshots, and those before the image; they are
+    /// closed the other way round.
     pub changes: Vec<Change>,
     /// What every claim must have on record before the first change.
     pub records: BTreeMap<ObjectKey, Granted>,
     /// What claims on other images must have on record for their image before the first change: they list whom a claim gave a
     /// permission on a shared snapshot that leaves this image, and answer for it from then on.
     pub bequests: BTreeMap<(ObjectKey, ImageId), Bequest>,
+    /// Who is given a launch permission only if the grants on this plan can be made: nothing else lets them use the keys.
+    pub dependent: BTreeSet<Principal>,
     /// Who is not given what, because AWS or the operator's configuration would not have it.
     pub refusals: Refusals,
 }
@@ -51,62 +55,76 @@ impl Plan {
         self.changes.iter().any(|change| change.target == *target && change.remove.contains(principal))
     }
 
-    /// Whether somebody is to lose createVolumePermission.
-    pub fn closes_snapshots(&self) -> bool {
-        self.changes.iter().any(|change| matches!(change.target, Target::Snapshot(_)) && !change.remove.is_empty())
+    /// Whether somebody is to lose a permission on a part of the image.
+    pub fn closes_parts(&self) -> bool {
+        self.changes.iter().any(|change| change.target.part().is_some() && !change.remove.is_empty())
     }
 }
 
 /// Plans for one image. `remembered` are principals that AWS has refused lately: they are not tried again yet.
 pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy: &Policy) -> Plan {
     let mut plan = Plan::default();
-    let launch = launch(claims, observed, remembered, policy, &mut plan.refusals);
-    let mut open = Vec::new();
-    let mut close = Vec::new();
-    let mut volume_records: Vec<BTreeMap<SnapshotId, BTreeSet<Principal>>> = vec![BTreeMap::new(); claims.len()];
+    let (mut open, mut close, mut close_keys) = (Vec::new(), Vec::new(), Vec::new());
+    let mut records = vec![Granted::default(); claims.len()];
+    // Who holds what grant once those of the plan are made.
+    let mut granted: BTreeMap<&Target, BTreeSet<Principal>> = BTreeMap::new();
+    let parts: Vec<(Target, &Permissions)> = observed.parts().collect();
 
-    for (snapshot, permissions) in &observed.snapshots {
+    for (target, permissions) in &parts {
         let Some(held) = permissions.known() else {
-            for (claim, record) in claims.iter().zip(&mut volume_records) {
-                record.extend(claim.granted.volumes.get_key_value(snapshot).map(|(k, v)| (k.clone(), v.clone())));
+            for (claim, record) in claims.iter().zip(&mut records) {
+                record.put(target.clone(), claim.granted.of(target).cloned().unwrap_or_default());
             }
             continue;
         };
-        let settlement = volumes(claims, observed, snapshot, permissions, &held, remembered, &mut plan.refusals);
-        for (principal, heir) in heirs(claims, observed, snapshot, permissions) {
+        let settlement = part(claims, observed, target, permissions, &held, remembered, &mut plan.refusals);
+        for (principal, heir) in heirs(claims, observed, target, permissions) {
             let bequest = plan.bequests.entry((heir.key.clone(), heir.image.clone()));
             let bequest =
                 bequest.or_insert_with(|| Bequest { version: heir.version.clone(), inherited: Granted::default() });
-            bequest.inherited.volumes.entry(snapshot.clone()).or_default().insert(principal.clone());
+            bequest.inherited.add(target.clone(), principal.clone());
         }
-        let target = Target::Snapshot(snapshot.clone());
-        open.extend(batches(&settlement.add).map(|add| Change {
+        open.extend(batches(target, &settlement.add).map(|add| Change {
             target: target.clone(),
             add,
             remove: BTreeSet::new(),
         }));
-        close.extend(batches(&settlement.remove).map(|remove| Change {
+        let close = if matches!(target, Target::Grants(_)) { &mut close_keys } else { &mut close };
+        close.extend(batches(target, &settlement.remove).map(|remove| Change {
             target: target.clone(),
             add: BTreeSet::new(),
             remove,
         }));
-        for (accounts, record) in settlement.records.into_iter().zip(&mut volume_records) {
-            if !accounts.is_empty() {
-                record.insert(snapshot.clone(), accounts);
-            }
+        for (given, record) in settlement.records.into_iter().zip(&mut records) {
+            record.put(target.clone(), given);
         }
+        granted.insert(target, held.union(&settlement.add).cloned().collect());
     }
 
+    for change in &mut close_keys {
+        change
+            .remove
+            .retain(|principal| !keys::is_replaced_in_vain(principal, &change.target, claims, observed, &granted));
+    }
+    close_keys.retain(|change| !change.is_empty());
+
+    let ring = KeyRing::of(observed);
+    let waits = |principal: &Principal| keys::wait(principal, claims, observed, &ring, &granted, &plan.refusals);
+    let mut refusals = Refusals::new();
+    let launch = launch(claims, observed, remembered, policy, &waits, &mut refusals);
+    plan.refusals.append(&mut refusals);
     plan.changes = open;
     if let (Some(settlement), Sight::Shareable(image)) = (&launch, &observed.sight)
         && !(settlement.add.is_empty() && settlement.remove.is_empty())
     {
         let (add, remove) = (settlement.add.clone(), settlement.remove.clone());
+        plan.dependent = add.iter().filter(|p| keys::depends(p, claims, observed, &ring)).cloned().collect();
         plan.changes.push(Change { target: Target::Image(image.id.clone()), add, remove });
     }
     plan.changes.append(&mut close);
+    plan.changes.append(&mut close_keys);
 
-    for (index, (claim, volumes)) in claims.iter().zip(volume_records).enumerate() {
+    for (index, (claim, record)) in claims.iter().zip(records).enumerate() {
         let launch = match &launch {
             Some(settlement) => settlement.records[index].clone(),
             None if claim.standing == Standing::LeavingAsItIs => BTreeSet::new(),
@@ -114,17 +132,18 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
             None if claim.standing == Standing::Leaving && observed.sight.is_gone() => BTreeSet::new(),
             None => claim.granted.launch.clone(),
         };
-        plan.records.insert(claim.key.clone(), Granted { launch, volumes });
+        plan.records.insert(claim.key.clone(), Granted { launch, ..record });
     }
     plan
 }
 
-/// The launch permissions, when it is known who holds them.
+/// The launch permissions, when it is known who holds them. Those who have to wait, for whatever `waits` says, are not given any.
 fn launch(
     claims: &[Claim],
     observed: &Observed,
     remembered: &Refusals,
     policy: &Policy,
+    waits: &dyn Fn(&Principal) -> Option<Refusal>,
     refusals: &mut Refusals,
 ) -> Option<Settlement> {
     let held = observed.launch.as_ref()?;
@@ -134,7 +153,7 @@ fn launch(
     let target = Target::Image(image.id.clone());
     let refuse = |principal: &Principal| {
         let remembered = || remembered.get(&(target.clone(), principal.clone())).cloned();
-        refusal(principal, image, observed).or_else(remembered)
+        refusal(principal, image, observed).or_else(remembered).or_else(|| waits(principal))
     };
     let listed = claims.iter().filter(|c| !c.standing.leaves()).flat_map(|c| &c.lists);
     let mut impossible = BTreeSet::new();
@@ -203,6 +222,7 @@ pub fn launch_parties(claims: &[Claim]) -> Vec<Party> {
 
 /// Why `principal` cannot be given a launch permission on `image`, as far as that can be told before AWS is asked.
 fn refusal(principal: &Principal, image: &Image, observed: &Observed) -> Option<Refusal> {
+    let default_key = || observed.image_keys().is_ok_and(|keys| keys.iter().any(|key| observed.is_default_key(key)));
     match principal {
         Principal::Account(account) if Some(*account) == image.owner => Some(Refusal::new(
             Reason::OwnerAccountListed,
@@ -220,6 +240,7 @@ fn refusal(principal: &Principal, image: &Image, observed: &Observed) -> Option<
             Reason::PublicSharingBlocked,
             "block public access for AMIs is on in this account and Region; disable it there, or set public: false",
         )),
+        _ if default_key() => Some(keys::default_key(&image.id)),
         _ => None,
     }
 }
@@ -232,19 +253,26 @@ fn over_quota(held: &BTreeSet<Principal>, settlement: &Settlement, policy: &Poli
     settlement.add.iter().filter(counts).skip(room).cloned().collect()
 }
 
-/// The createVolumePermission of one snapshot.
-fn volumes(
+/// The permissions on one part of the image: the createVolumePermission of a snapshot, or the grants on a key.
+fn part(
     claims: &[Claim],
     observed: &Observed,
-    snapshot: &SnapshotId,
+    target: &Target,
     permissions: &Permissions,
     held: &BTreeSet<Principal>,
     remembered: &Refusals,
     refusals: &mut Refusals,
 ) -> Settlement {
-    let parties = volume_parties(claims, observed, snapshot);
-    let target = Target::Snapshot(snapshot.clone());
+    let parties = parties_on(claims, observed, target);
     let owner = observed.sight.image().and_then(|image| image.owner).map(Principal::Account);
+    let impossible_for_all = match target {
+        Target::Grants(on) => keys::refusal(&on.key, observed),
+        Target::Snapshot(id) if *permissions != Permissions::Gone => {
+            let key = observed.snapshot_keys.as_ref().ok().and_then(|keys| keys.get(id));
+            key.filter(|key| observed.is_default_key(key)).map(|_| keys::default_key(id))
+        }
+        _ => Some(Refusal::new(Reason::SnapshotNotFound, "the snapshot is gone or belongs to another account")),
+    };
     let mut impossible = BTreeSet::new();
     for principal in parties.iter().flat_map(|p| &p.lists).filter(|p| !held.contains(*p)) {
         // The owner's own account is a no-op here, which AWS does not list (aws.md section 1.4); the image says so already.
@@ -252,13 +280,8 @@ fn volumes(
             impossible.insert(principal.clone());
             continue;
         }
-        let refusal = match permissions {
-            Permissions::Gone => {
-                Some(Refusal::new(Reason::SnapshotNotFound, "the snapshot is gone or belongs to another account"))
-            }
-            _ => remembered.get(&(target.clone(), principal.clone())).cloned(),
-        };
-        if let Some(refusal) = refusal {
+        let remembered = || remembered.get(&(target.clone(), principal.clone())).cloned();
+        if let Some(refusal) = impossible_for_all.clone().or_else(remembered) {
             impossible.insert(principal.clone());
             refusals.insert((target.clone(), principal.clone()), refusal);
         }
@@ -267,31 +290,48 @@ fn volumes(
         return released(&parties, observed.sight.image().is_some());
     }
     let mut settlement = settle(held, &parties, &impossible);
-    withhold(&mut settlement, &target, remembered, refusals);
+    withhold(&mut settlement, target, remembered, refusals);
+    if matches!(target, Target::Grants(_)) {
+        // Nobody loses the use of a key who may still launch the image with it.
+        let still_launch = keys::still_launch(claims, observed, remembered);
+        settlement.remove.retain(|principal| !still_launch.contains(principal));
+    }
     settlement
 }
 
-/// What each claim says about one snapshot. A claim without createVolumePermission has no say over who else holds it: it only
-/// takes back what it gave. Nor does any claim over a snapshot that is not the image's any more. While the image cannot be
-/// shared, nobody is given its snapshots, and only what was given and nobody lists any more is taken back; while AWS does not list it
-/// yet, which snapshots it has cannot be told, and they keep what they have. Whom claims on other images list for the same snapshot
+/// What each claim says about one part of the image. A claim that asks for nobody to be given it has no say over who else holds it:
+/// it only takes back what it gave. Nor does any claim over a part that is not the image's any more. While the image cannot be
+/// shared, nobody is given its parts, and only what was given and nobody lists any more is taken back; while AWS does not list it
+/// yet, which parts it has cannot be told, and they keep what they have. Whom claims on other images list for the same part
 /// is protected too; they come last and have no record here.
-pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &SnapshotId) -> Vec<Party> {
-    let is_the_images = observed.sight.image().is_none_or(|image| image.snapshots.contains(snapshot));
-    let is_known = observed.sight.image().is_some() || observed.sight.is_gone();
+///
+/// Of grants, no claim has a say over any but those that it lists or gave, whatever its mode: they are not the image's, and others may
+/// have left theirs on purpose. Whoever lists somebody whose grant is found answers for it.
+pub fn parties_on(claims: &[Claim], observed: &Observed, target: &Target) -> Vec<Party> {
+    let is_the_images = observed.has(target).unwrap_or(true);
+    let is_known = observed.sight.is_gone() || (observed.sight.image().is_some() && observed.has(target).is_some());
     let later = if is_known { Standing::Waiting } else { Standing::Observing };
-    let can_be_given = is_the_images && matches!(observed.sight, Sight::Shareable(_));
+    let can_be_given = is_the_images && is_known && matches!(observed.sight, Sight::Shareable(_));
+    let are_grants = matches!(target, Target::Grants(_));
+    let found = observed.on(target).filter(|_| are_grants).and_then(Permissions::known);
     let here = claims.iter().map(|claim| {
-        let listed = claim.lists_for_volumes.as_ref().filter(|_| is_the_images);
+        let listed = claim.lists_on(target).filter(|_| is_the_images);
+        // One that wants other grants on the key cannot tell either which of them it would replace.
+        let replaces = are_grants && claim.lists_for_grants.is_some();
         let standing = match (claim.standing, listed) {
+            (standing, None) if standing.writes() && !is_known && replaces => later,
             (standing, Some(_)) if standing.writes() && !can_be_given => later,
             (Standing::Authoritative, None) => Standing::Additive,
+            (Standing::Authoritative, _) if are_grants => Standing::Additive,
             (standing, _) => standing,
         };
-        let granted = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
+        let mut granted = claim.granted.of(target).cloned().unwrap_or_default();
+        if let (Some(found), Some(listed), true) = (&found, listed, claim.standing.writes() && can_be_given) {
+            granted.extend(listed.intersection(found).cloned());
+        }
         Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
     });
-    let elsewhere = observed.elsewhere.get(snapshot).into_iter().flatten().map(|other| Party {
+    let elsewhere = observed.elsewhere.get(target).into_iter().flatten().map(|other| Party {
         standing: Standing::Observing,
         lists: other.lists.clone(),
         granted: BTreeSet::new(),
@@ -299,19 +339,19 @@ pub fn volume_parties(claims: &[Claim], observed: &Observed, snapshot: &Snapshot
     here.chain(elsewhere).collect()
 }
 
-/// Who inherits what those who leave have given on a snapshot, whether it is seen to be held or not: AWS may show it late, and a
+/// Who inherits what those who leave have given on a part, whether it is seen to be held or not: AWS may show it late, and a
 /// record of what is not held does no harm. For everybody it is the first claim on another image that lists them and acts, or else
 /// is suspended: when it leaves in its turn, the next one inherits. With one that only observes it would have no owner either: it never
 /// takes anything away.
 fn heirs<'a>(
     claims: &'a [Claim],
     observed: &'a Observed,
-    snapshot: &'a SnapshotId,
+    target: &'a Target,
     permissions: &Permissions,
 ) -> impl Iterator<Item = (&'a Principal, &'a Elsewhere)> {
     let leaving = claims.iter().filter(|claim| claim.standing == Standing::Leaving);
-    let given = leaving.filter_map(|claim| claim.granted.volumes.get(snapshot)).flatten();
-    let others = observed.elsewhere.get(snapshot).map_or(&[][..], Vec::as_slice);
+    let given = leaving.filter_map(|claim| claim.granted.of(target)).flatten();
+    let others = observed.elsewhere.get(target).map_or(&[][..], Vec::as_slice);
     let is_there = *permissions != Permissions::Gone;
     let left: BTreeSet<&Principal> = given.filter(|_| is_there).collect();
     left.into_iter().filter_map(move |principal| {
@@ -323,11 +363,12 @@ fn heirs<'a>(
     })
 }
 
-/// A set in parts that one call takes.
-fn batches(principals: &BTreeSet<Principal>) -> impl Iterator<Item = BTreeSet<Principal>> {
+/// A set in parts of which each is one change. Of grants each takes a call of its own anyway.
+fn batches(target: &Target, principals: &BTreeSet<Principal>) -> impl Iterator<Item = BTreeSet<Principal>> {
+    let most = if matches!(target, Target::Grants(_)) { usize::MAX } else { MAX_SNAPSHOT_CHANGES };
     let all: Vec<&Principal> = principals.iter().collect();
     let parts: Vec<BTreeSet<Principal>> =
-        all.chunks(MAX_SNAPSHOT_CHANGES).map(|part| part.iter().copied().cloned().collect()).collect();
+        all.chunks(most).map(|part| part.iter().copied().cloned().collect()).collect();
     parts.into_iter()
 }
 

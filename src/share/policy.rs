@@ -112,7 +112,7 @@ fn what(rule: &Guardrail, principal: &Principal) -> Option<&'static str> {
         return None;
     }
     Some(match principal {
-        Principal::Account(_) => words::ACCOUNTS,
+        Principal::Account(_) | Principal::Grantee(_) => words::ACCOUNTS,
         Principal::Organization(_) => words::ORGANIZATIONS,
         Principal::OrganizationalUnit(_) => words::ORGANIZATIONAL_UNITS,
         Principal::Everyone => words::PUBLIC,

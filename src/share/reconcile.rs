@@ -4,7 +4,7 @@
 //! the first call that gives something, and the finalizer goes after the last one that takes it away.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,13 +16,14 @@ use tokio::time::Instant;
 use super::{
     apply::apply,
     claim::Standing,
-    claimant::{Claimant, claimants, claims, recall_snapshots, subject},
+    claimant::{Claimant, claimants, claims, recall_parts, subject},
     due, elsewhere,
     granted::Granted,
     live::Live,
+    locks::KeyLocks,
     notices,
-    observe::{Look, describe, observe},
-    observed::{Observed, Sight},
+    observe::{Look, describe, look_at_keys, observe},
+    observed::{Elsewhere, Observed, Sight, Target},
     plan::{Plan, Policy, Refusals, plan},
     refused::{Refused, Told},
     status::{self, View},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{ImageRef, Reason, Site, stored::Stored},
-    aws::{Aws, Ec2, Freshness, failure::Failure},
+    aws::{Aws, Freshness, Services, failure::Failure},
     config::identity,
     planted::{self, Flaw},
     runtime::{
@@ -74,6 +75,8 @@ pub struct Reconciler {
     pub metrics: Arc<Metrics>,
     /// Where further work is asked for.
     pub queue: Queue<Work>,
+    /// Which keys are worked on.
+    pub keys: KeyLocks,
     /// Whom AWS refused lately.
     pub refused: Refused,
     /// How long whom AWS refused is not tried again.
@@ -146,8 +149,8 @@ impl Reconciler {
             return Ok(Next::Rest);
         }
 
-        let ec2 = match self.reach(&image.site, &policy).await {
-            Ok(ec2) => ec2,
+        let aws = match self.reach(&image.site, &policy).await {
+            Ok(aws) => aws,
             Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
         let (recalled, retry_refused) = self.refused.recall(image, &objects);
@@ -158,20 +161,26 @@ impl Reconciler {
             others: self.shares.clone(),
             policy: Arc::clone(&policy),
         };
-        let seen = match recall_snapshots(&ec2, image, &mut claimants, &look).await {
-            Ok(()) => self.look_and_plan(&ec2, image, &claimants, &mut look, &terms).await,
+        let first = look.clone();
+        let seen = match recall_parts(&aws, image, &mut claimants, &look).await {
+            Ok(()) => self.look_and_plan(&aws, image, &claimants, &mut look, &terms).await,
             Err(failure) => Err(failure),
         };
         let (mut before, mut plan) = match seen {
             Ok(seen) => seen,
             Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
         };
+        // Until the last status is written: whoever may launch one image protects their grants from the reconciles of all others.
+        let locked = if plan.changes.is_empty() { Vec::new() } else { self.keys.lock(&before).await };
+        if !locked.is_empty() {
+            plan = self.plan_with_keys(&aws, image, &claimants, &mut before, &first, &terms).await;
+        }
         let others_matter = elsewhere::matters(&plan, &claimants);
         if others_matter || !plan.changes.is_empty() {
-            self.ask_for_newest(image, &objects, Sameness::Version).await?;
+            self.ask_for_newest(&BTreeSet::from([image.clone()]), &objects, Sameness::Version).await?;
         }
         if others_matter {
-            let parts = match self.parts_elsewhere(&ec2, image, &look).await {
+            let parts = match self.parts_elsewhere(&aws, image, &look).await {
                 Ok(parts) => parts,
                 Err(failure) => return self.could_not_observe(image, &claimants, &failure, now).await,
             };
@@ -188,15 +197,17 @@ impl Reconciler {
         for change in &plan.changes {
             tracing::info!(%image, "will {change}");
         }
-        let outcome = apply(&ec2, &plan, &|| self.policy.is(&policy)).await;
+        let outcome = apply(&aws, &plan, &|| self.policy.is(&policy)).await;
         self.wake_who_lists_whom_it_was_taken_from(image, &outcome, now, &policy);
-        self.refused.remember(image, &objects, recalled, &outcome.refused, self.refused_retry);
+        let retry_new = self.refused.remember(image, &objects, &outcome.refused, self.refused_retry);
         let changed = (!outcome.done.is_empty()).then(|| before.after(&outcome));
         let after = changed.as_ref().unwrap_or(&before);
         let claims = claims(&claimants);
         let view = View { image, claims: &claims, after, plan: &plan, outcome: &outcome, policy: &policy };
         self.metrics.drift_corrected(notices::drift_corrected(&view));
         let found = self.finish_all(&claimants, &view, bequeathed, now).await?;
+        drop(locked);
+        self.wake_who_has_on_record_what_was_revoked(image, &outcome, now, &policy);
         self.wake_who_answers_for_what_has_ended(&claimants);
         if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {
             return Err(failure.into());
@@ -208,22 +219,32 @@ impl Reconciler {
         if !outcome.deferred.is_empty() {
             return Ok(Next::Soon(AFTER_DEFERRAL));
         }
-        let retry_refused = retry_refused
-            .map(|at| at.saturating_duration_since(Instant::now()))
-            .or((!outcome.refused.is_empty()).then_some(self.refused_retry));
-        Ok(match due::next(image, &claimants, &after.sight, retry_refused, self.clock.now()) {
-            Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
-            next => next,
-        })
+        Ok(self.next(image, &claimants, &after.sight, [retry_refused, retry_new], found))
     }
 
-    /// EC2 where images are, with the credentials of their identity.
+    /// When to look again after everything was done that could be; at the first of `retries` AWS is asked again for what it has refused.
+    fn next(
+        &self,
+        image: &ImageRef,
+        claimants: &[Claimant],
+        sight: &Sight,
+        retries: [Option<Instant>; 2],
+        found: Finished,
+    ) -> Next {
+        let retry = retries.into_iter().flatten().min().map(|at| at.saturating_duration_since(Instant::now()));
+        match due::next(image, claimants, sight, retry, self.clock.now()) {
+            Next::After(after) if found == Finished::Stalled => Next::Stalled(after),
+            next => next,
+        }
+    }
+
+    /// AWS where images are, with the credentials of their identity.
     ///
     /// # Errors
     /// When there is no such identity, or it is not who it should be.
-    async fn reach(&self, site: &Site, policy: &Policy) -> Result<Arc<Ec2>, Failure> {
+    async fn reach(&self, site: &Site, policy: &Policy) -> Result<Services, Failure> {
         match policy.identities.get(&site.identity) {
-            Some(identity) => self.aws.ec2(site, identity).await,
+            Some(identity) => self.aws.reach(site, identity).await,
             None => Err(Failure::without_an_identity(identity::unknown(site.identity.as_str()))),
         }
     }
@@ -234,7 +255,7 @@ impl Reconciler {
     /// When AWS cannot be asked.
     async fn look_and_plan(
         &self,
-        ec2: &Arc<Ec2>,
+        aws: &Services,
         image: &ImageRef,
         claimants: &[Claimant],
         look: &mut Look,
@@ -243,8 +264,8 @@ impl Reconciler {
         let Terms { policy, recalled, now } = *terms;
         let claims = claims(claimants);
         loop {
-            let mut before = observe(ec2, image, &claims, look).await?;
-            before.elsewhere = self.shares.elsewhere(image, before.snapshots.keys(), &BTreeMap::new(), now, policy);
+            let mut before = observe(aws, image, &claims, look).await?;
+            before.elsewhere = self.elsewhere(image, &before, now, policy);
             let plan = plan(&claims, &before, recalled, policy);
             let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
             if confirms || matches!(look.freshness, Freshness::Since(_)) {
@@ -252,20 +273,49 @@ impl Reconciler {
             }
             // An old description may confirm that nothing is to be done. Nothing is done by it.
             look.freshness = Freshness::Since(Instant::now());
-            if describe(ec2, image, look).await?.as_deref() == before.sight.image() {
+            if describe(&aws.ec2, image, look).await?.as_deref() == before.sight.image() {
                 return Ok((before, plan));
             }
         }
     }
 
-    /// Makes sure, before a plan is carried out, that the API server has nothing newer to say about an image than `known`.
-    pub(super) async fn ask_for_newest(
+    /// Plans again for an image whose keys nobody else changes any more. What has been done with them meanwhile is known without
+    /// asking AWS.
+    async fn plan_with_keys(
+        &self,
+        aws: &Services,
+        image: &ImageRef,
+        claimants: &[Claimant],
+        before: &mut Observed,
+        look: &Look,
+        terms: &Terms<'_>,
+    ) -> Plan {
+        let claims = claims(claimants);
+        look_at_keys(aws, before, &claims, look).await;
+        before.elsewhere = self.elsewhere(image, before, terms.now, terms.policy);
+        plan(&claims, before, terms.recalled, terms.policy)
+    }
+
+    /// What claims on other images say about the parts of this one, as far as it is known without asking anybody.
+    fn elsewhere(
         &self,
         image: &ImageRef,
+        before: &Observed,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> BTreeMap<Target, Vec<Elsewhere>> {
+        let targets = before.parts().map(|(target, _)| target);
+        self.shares.elsewhere(image, targets, &BTreeMap::new(), now, policy)
+    }
+
+    /// Makes sure, before a plan is carried out, that the API server has nothing newer to say about images than `known`.
+    pub(super) async fn ask_for_newest(
+        &self,
+        images: &BTreeSet<ImageRef>,
         known: &[Arc<Stored>],
         same: Sameness,
     ) -> Result<(), Failed> {
-        if !planted::has(Flaw::TrustsItsWatch) && !self.writer.is_newest(image, known, same).await? {
+        if !planted::has(Flaw::TrustsItsWatch) && !self.writer.is_newest(images, known, same).await? {
             let message = "an object has changed meanwhile".into();
             return Err(Failed { reason: "Conflict", message, pace: Pace::Fast });
         }
@@ -289,7 +339,7 @@ impl Reconciler {
             let leaves = claimant.claim.standing == Standing::Leaving;
             let needed = !record.is_empty() || (acts && !plan.changes.is_empty());
             // What it may have given on the snapshots is not known yet, and nothing is changed on an image that is not seen.
-            let knows_its_record = claimant.claim.unrecorded.is_empty();
+            let knows_its_record = !claimant.claim.has_unrecorded();
             if !(writes || inherits || leaves) || !needed || !knows_its_record {
                 continue;
             }

@@ -11,7 +11,7 @@ use super::{
     granted::Granted,
     observed::{Observed, Permissions, Sight, Target},
     outcome::Outcome,
-    plan::{Plan, Policy, Refusal, launch_parties, volume_parties},
+    plan::{Plan, Policy, Refusal, launch_parties, parties_on},
     settle::protected,
 };
 use crate::{
@@ -25,9 +25,11 @@ use crate::{
     planted::{self, Flaw},
 };
 
+mod consumers;
 mod verdicts;
 
-use verdicts::{Faults, if_it_were_authoritative, image, launch, pending, volumes};
+use consumers::Consumers;
+use verdicts::{Faults, grants, if_it_were_authoritative, image, launch, pending, volumes};
 
 /// A finished reconcile of one image, as status and events look at it.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,15 @@ struct Parts {
     image: Verdict,
     launch: Verdict,
     volumes: Verdict,
+    grants: Verdict,
+}
+
+impl Parts {
+    /// All of them alike.
+    fn all(verdict: &Verdict) -> Self {
+        let part = || verdict.clone();
+        Self { image: part(), launch: part(), volumes: part(), grants: part() }
+    }
 }
 
 /// The status of an object whose claim was acted on.
@@ -77,15 +88,18 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
         return kept_off(subject, claim, refusal, granted, now);
     }
     let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
+    let consumers = Consumers::of(claim, view);
     let parts = Parts {
         image: image(view),
         launch: launch(claim, view, hypothetical.as_ref()),
         volumes: volumes(claim, view, hypothetical.as_ref()),
+        grants: grants(claim, view, &consumers, hypothetical.as_ref()),
     };
     let elsewhere =
         granted.iter().filter(|g| g.image_id != view.image.id).map(|g| &g.image_id).collect::<BTreeSet<_>>();
     let status = AmiShareStatus {
-        image: view.after.sight.image().map(image_status),
+        image: view.after.sight.image().map(|image| image_status(image, view.after, subject.old)),
+        consumers: view.after.launch.as_ref().map(|_| consumers.to_status()),
         shared_with: view.after.launch.as_ref().map(|held| count(claim, held)),
         pending_changes: hypothetical.as_ref().map(|plan| pending(plan, &elsewhere)).unwrap_or_default(),
         granted: granted.clone(),
@@ -98,7 +112,7 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
 
 /// Whether a claim that has lost its record still does not know what it may have given: its image is not seen.
 fn is_still_lost(claim: &Claim, view: &View<'_>) -> bool {
-    !claim.unrecorded.is_empty() && !view.after.sight.is_gone()
+    claim.has_unrecorded() && !view.after.sight.is_gone()
 }
 
 /// The status of an object that has lost its record and goes on without: it must not look like one that has given nothing.
@@ -113,7 +127,7 @@ pub fn unobserved(subject: Subject<'_>, claim: &Claim, failure: &Failure, now: T
     }
     let verdict = Verdict::no(failure.reason(), failure.to_string());
     let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
-    let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
+    let parts = Parts::all(&unknown);
     let status = finish(subject.old.clone(), subject, verdict, Some(parts), claim.expired, now);
     if claim.lost { without_record(status, subject) } else { status }
 }
@@ -124,7 +138,7 @@ pub fn suspended(subject: Subject<'_>, now: Timestamp) -> AmiShareStatus {
         Reason::Suspended,
         "suspended: nothing is checked or changed, and whom the spec lists is not removed by other shares",
     );
-    let parts = Parts { image: verdict.clone(), launch: verdict.clone(), volumes: verdict.clone() };
+    let parts = Parts::all(&verdict);
     finish(subject.old.clone(), subject, verdict, Some(parts), false, now)
 }
 
@@ -143,9 +157,15 @@ fn kept_off(
 ) -> AmiShareStatus {
     let verdict = Verdict::no(refusal.reason, refusal.message.clone());
     let unknown = Verdict { status: Status::Unknown, ..verdict.clone() };
-    let parts = Parts { image: unknown.clone(), launch: unknown.clone(), volumes: unknown };
-    let silent =
-        AmiShareStatus { image: None, shared_with: None, pending_changes: Vec::new(), granted, ..subject.old.clone() };
+    let parts = Parts::all(&unknown);
+    let silent = AmiShareStatus {
+        image: None,
+        shared_with: None,
+        consumers: None,
+        pending_changes: Vec::new(),
+        granted,
+        ..subject.old.clone()
+    };
     let status = finish(silent, subject, verdict, Some(parts), claim.expired, now);
     if claim.lost { without_record(status, subject) } else { status }
 }
@@ -170,6 +190,7 @@ pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now
             ConditionType::ImageAvailable,
             ConditionType::LaunchPermissionsSynced,
             ConditionType::SnapshotPermissionsSynced,
+            ConditionType::KmsGrantsSynced,
         ];
         let mut verdicts: Vec<_> = parts.into_iter().map(|kind| (kind, acting.clone())).collect();
         verdicts.push((ConditionType::Ready, acting));
@@ -183,7 +204,7 @@ pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now
 
 /// The status of an object that is being deleted and cannot let go yet.
 pub fn deletion_blocked(subject: Subject<'_>, claim: &Claim, why: &Refusal, now: Timestamp) -> AmiShareStatus {
-    let still = in_words(claim.granted.launch.iter().chain(claim.granted.volumes.values().flatten()));
+    let still = in_words(claim.granted.everybody());
     let message = format!(
         "what was given to {still} is not yet taken back: {}; to delete the object and leave AWS as it is, annotate it with \
          amishare.dev/on-delete=abandon",
@@ -224,19 +245,18 @@ pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
             faults.note_left(&target, &claim.granted.launch, held, &listed, view);
         }
         None if view.after.sight.is_gone() => {}
-        // Whether another claim answers for what was given on a snapshot cannot be told while the image is not seen.
+        // Whether another claim answers for what was given on a part cannot be told while the image is not seen.
         None if claim.granted.launch.is_empty()
-            && (claim.granted.volumes.is_empty() || view.after.sight.image().is_some()) => {}
+            && (claim.granted.parts().next().is_none() || view.after.sight.image().is_some()) => {}
         None => {
             let Verdict { reason, message, .. } = image(view);
             return Some(Refusal { reason, message });
         }
     }
-    for (snapshot, given) in &claim.granted.volumes {
-        let target = Target::Snapshot(snapshot.clone());
-        match view.after.snapshots.get(snapshot) {
+    for (target, given) in claim.granted.parts() {
+        match view.after.on(&target) {
             Some(Permissions::Held(held)) => {
-                let listed = protected(&volume_parties(view.claims, view.after, snapshot));
+                let listed = protected(&parties_on(view.claims, view.after, &target));
                 faults.note_left(&target, given, held, &listed, view);
             }
             Some(Permissions::Unread(failure)) => return Some(Refusal::new(failure.reason(), failure.to_string())),
@@ -257,18 +277,19 @@ fn record(claim: &Claim, view: &View<'_>) -> Granted {
         record.launch.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
     }
     let shareable = matches!(view.after.sight, Sight::Shareable(_));
-    record.volumes.retain(|snapshot, accounts| {
-        let target = Target::Snapshot(snapshot.clone());
-        if let Some(held) = view.after.snapshots.get(snapshot).and_then(Permissions::known) {
-            accounts.retain(|p| {
-                // What AWS shows late is given again where it can be. Where it cannot, only what was taken back is off the record.
-                let may_be_shown_late = || !shareable && claim.standing.writes() && !view.plan.takes(&target, p);
-                held.contains(p) || view.outcome.unfinished(&target, p) || may_be_shown_late()
-            });
-        }
-        !accounts.is_empty()
-    });
-    record
+    let mut left = Granted { launch: std::mem::take(&mut record.launch), ..Granted::default() };
+    for (target, given) in record.parts() {
+        let held = view.after.on(&target).and_then(Permissions::known);
+        // What AWS shows late is given again where it can be. Where it cannot, only what was taken back is off the record.
+        let may_be_shown_late = |p: &Principal| !shareable && claim.standing.writes() && !view.plan.takes(&target, p);
+        let stays = |p: &&Principal| {
+            let Some(held) = &held else { return true };
+            held.contains(*p) || view.outcome.unfinished(&target, p) || may_be_shown_late(p)
+        };
+        let given = given.iter().filter(stays).cloned().collect();
+        left.put(target, given);
+    }
+    left
 }
 
 /// Sets the conditions from the summary and its parts.
@@ -289,10 +310,11 @@ fn finish(
         let message = "expiresAt has passed; move it into the future to share again";
         verdicts.push((ConditionType::Expired, Verdict::yes(Reason::Expired, message)));
     }
-    if let Some(Parts { image, launch, volumes }) = parts {
+    if let Some(Parts { image, launch, volumes, grants }) = parts {
         verdicts.push((ConditionType::ImageAvailable, image));
         verdicts.push((ConditionType::LaunchPermissionsSynced, launch));
         verdicts.push((ConditionType::SnapshotPermissionsSynced, volumes));
+        verdicts.push((ConditionType::KmsGrantsSynced, grants));
     }
     verdicts.push((ConditionType::Ready, ready));
     status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
@@ -313,7 +335,7 @@ fn summary(
 ) -> Verdict {
     // Of an expired share nobody asks whether its image is available.
     let image = (!claim.expired).then_some(&parts.image);
-    let all = image.into_iter().chain([&parts.launch, &parts.volumes]);
+    let all = image.into_iter().chain([&parts.launch, &parts.volumes, &parts.grants]);
     let failing: Vec<&Verdict> = all.filter(|v| v.status != Status::True).collect();
     if let Some(gravest) = failing.iter().find(|v| !v.reason.passes_by_itself()).or(failing.first()) {
         let mut messages: Vec<&str> = failing.iter().map(|v| v.message.as_str()).collect();
@@ -354,12 +376,20 @@ fn count(claim: &Claim, held: &BTreeSet<Principal>) -> SharedWith {
             Principal::Organization(_) => shared.organizations += 1,
             Principal::OrganizationalUnit(_) => shared.organizational_units += 1,
             Principal::Everyone => shared.public = true,
+            // No list of EC2 has one.
+            Principal::Grantee(_) => {}
         }
     }
     shared
 }
 
-fn image_status(image: &super::observed::Image) -> ImageStatus {
+fn image_status(image: &super::observed::Image, seen: &Observed, old: &AmiShareStatus) -> ImageStatus {
+    let known = old.image.as_ref().filter(|known| known.id == image.id);
+    // Which keys an image has never changes, and shares of other images protect by what is known of that here.
+    let keys = match seen.image_keys() {
+        Ok(keys) => keys.into_iter().cloned().collect(),
+        Err(_) => known.map(|known| known.kms_key_arns.clone()).unwrap_or_default(),
+    };
     ImageStatus {
         id: image.id.clone(),
         name: image.name.clone(),
@@ -368,6 +398,7 @@ fn image_status(image: &super::observed::Image) -> ImageStatus {
         public: image.public,
         encrypted: image.encrypted,
         snapshot_ids: image.snapshots.iter().cloned().collect(),
+        kms_key_arns: keys,
     }
 }
 

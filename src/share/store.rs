@@ -13,13 +13,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{
-    claim::{Claim, ObjectKey, asks_unseen, has_part, images, listed_for_volumes, named, snapshots},
+    claim::{Claim, ObjectKey, asks_unseen, has_on_record, has_part, images, listed_for_parts, named, parts},
     observed::Elsewhere,
     policy::Policy,
 };
 use crate::{
-    api::{ImageId, ImageRef, ON_DELETE, REQUESTED_AT, Site, SnapshotId, stored::Stored},
-    aws::Company,
+    api::{ImageId, ImageRef, ON_DELETE, Principal, REQUESTED_AT, Site, stored::Stored},
+    aws::{
+        Company,
+        words::{Part, Target},
+    },
 };
 
 /// A piece of work that an event makes.
@@ -51,8 +54,8 @@ type Keys = Vec<Arc<ObjectKey>>;
 struct Inner {
     objects: HashMap<Arc<ObjectKey>, Arc<Stored>>,
     by_image: HashMap<ImageRef, Keys>,
-    by_snapshot: HashMap<(Site, SnapshotId), Keys>,
-    /// Those who want createVolumePermission on the snapshots of an image that they have not seen yet.
+    by_part: HashMap<(Site, Part), Keys>,
+    /// Those who want permissions on the snapshots or keys of an image that they have not seen yet.
     unseen: HashMap<Site, Keys>,
     /// Those for which somebody waits.
     awaited: HashMap<Site, Keys>,
@@ -165,7 +168,7 @@ impl Shares {
         AtSite { shares: self.clone(), site: site.clone(), policy: Arc::clone(policy) }
     }
 
-    /// The images of an account in a Region whose snapshots are asked for by objects that have not seen which they are.
+    /// The images of an account in a Region whose snapshots or keys are asked for by objects that have not seen which they are.
     pub fn unseen_at(&self, site: &Site, policy: &Policy) -> BTreeSet<ImageId> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut may = may_ask(site, policy);
@@ -174,64 +177,65 @@ impl Shares {
         objects.filter_map(|object| named(object).cloned()).collect()
     }
 
-    /// The other images of which any of these snapshots is a part, as far as objects know that or `parts` tells.
-    pub fn images_with<'a>(
+    /// The other images of which any of these is a part, as far as objects know that or `parts` tells.
+    pub fn images_with(
         &self,
         image: &ImageRef,
-        snapshots: impl Iterator<Item = &'a SnapshotId>,
-        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+        seen: &BTreeSet<Part>,
+        parts: &BTreeMap<ImageId, BTreeSet<Part>>,
     ) -> BTreeSet<ImageRef> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeSet::new();
-        for snapshot in snapshots {
-            for object in inner.saying(&image.site, snapshot).filter_map(|key| inner.objects.get(key)) {
-                all.extend(images(object).into_iter().filter(|other| has_part(object, &other.id, snapshot)));
+        for part in seen {
+            for object in inner.saying(&image.site, part).filter_map(|key| inner.objects.get(key)) {
+                all.extend(images(object).into_iter().filter(|other| has_part(object, &other.id, part)));
             }
-            all.extend(with_part(parts, &image.site, snapshot));
+            all.extend(with_part(parts, &image.site, part));
         }
         all.remove(image);
         all
     }
 
-    /// The images on which other objects have on record what this object may protect on a snapshot that those have too.
+    /// The images on which other objects have on record what this object may protect on a part that those have too.
     pub fn answering(&self, object: &Stored) -> BTreeSet<ImageRef> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).answering(&snapshots(object), &ObjectKey::of(object))
+        self.0.read().unwrap_or_else(PoisonError::into_inner).answering(&parts(object), &ObjectKey::of(object))
     }
 
-    /// What claims on other images say about snapshots that are a part of those images too, as far as their objects know that, or
-    /// `parts` tells.
-    pub fn elsewhere<'a>(
+    /// What claims on other images say about what is a part of those images too, as far as their objects know that, or `parts`
+    /// tells.
+    pub fn elsewhere(
         &self,
         image: &ImageRef,
-        snapshots_seen: impl Iterator<Item = &'a SnapshotId>,
-        parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
+        targets: impl Iterator<Item = Target>,
+        parts: &BTreeMap<ImageId, BTreeSet<Part>>,
         now: Timestamp,
         policy: &Policy,
-    ) -> BTreeMap<SnapshotId, Vec<Elsewhere>> {
+    ) -> BTreeMap<Target, Vec<Elsewhere>> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
-        for snapshot in snapshots_seen {
-            let told = with_part(parts, &image.site, snapshot);
+        for target in targets {
+            let Some(part) = target.part() else { continue };
+            let told = with_part(parts, &image.site, &part);
             let unseen = told.filter_map(|other| inner.by_image.get(&other)).flatten();
-            let keys: BTreeSet<&Arc<ObjectKey>> = inner.saying(&image.site, snapshot).chain(unseen).collect();
+            let keys: BTreeSet<&Arc<ObjectKey>> = inner.saying(&image.site, &part).chain(unseen).collect();
             let mut says: Vec<Elsewhere> = Vec::new();
             for object in keys.into_iter().filter_map(|key| inner.objects.get(key)) {
-                // What it has given on an image that it has left does not make the snapshot a part of the one that it names now.
+                // What it has given on an image that it has left does not make this a part of the one that it names now.
                 let is_part = |id: &ImageId| {
-                    has_part(object, id, snapshot) || parts.get(id).is_some_and(|parts| parts.contains(snapshot))
+                    has_part(object, id, &part) || parts.get(id).is_some_and(|parts| parts.contains(&part))
                 };
                 let others = images(object).into_iter().filter(|other| other != image && is_part(&other.id));
                 says.extend(others.filter_map(|other| {
                     let claim = Claim::on(&other, object, now, policy)?;
-                    let Claim { key, standing, lists_for_volumes, granted, .. } = claim;
-                    let lists = lists_for_volumes.filter(|_| !standing.leaves())?;
-                    let granted = granted.volumes.get(snapshot).cloned().unwrap_or_default();
+                    let lists = protects(&claim, &target)?;
+                    let Claim { key, standing, granted, .. } = claim;
+                    let granted = granted.of(&target).cloned().unwrap_or_default();
                     let version = object.metadata.resource_version.clone();
                     Some(Elsewhere { key, version, image: other.id, standing, lists, granted })
                 }));
             }
             if !says.is_empty() {
-                all.insert(snapshot.clone(), says);
+                all.insert(target, says);
             }
         }
         all
@@ -240,6 +244,18 @@ impl Shares {
     /// An object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Stored>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).objects.get(key).cloned()
+    }
+}
+
+/// Whom a claim on another image protects on what is a part of its image too, if it has a say: whom it lists. And on a key whoever
+/// has got a grant and the launch permission there: as long as they may launch that image, they need its keys, listed or not.
+fn protects(claim: &Claim, target: &Target) -> Option<BTreeSet<Principal>> {
+    let listed = claim.lists_on(target).filter(|_| !claim.standing.leaves());
+    let launch = matches!(target, Target::Grants(_)).then_some(&claim.granted.launch);
+    let used = launch.zip(claim.granted.of(target)).map(|(launch, grants)| launch & grants);
+    match (listed, used) {
+        (None, None) => None,
+        (listed, used) => Some(listed.into_iter().flatten().cloned().chain(used.into_iter().flatten()).collect()),
     }
 }
 
@@ -305,13 +321,13 @@ impl Inner {
         for image in &concerned {
             link(&mut self.by_image, image, &key);
         }
-        let (said, says) = (before.as_ref().map(|b| snapshots(b)).unwrap_or_default(), snapshots(&object));
+        let (said, says) = (before.as_ref().map(|b| parts(b)).unwrap_or_default(), parts(&object));
         let forgotten = &said - &says;
-        for snapshot in &forgotten {
-            unlink(&mut self.by_snapshot, snapshot, &key);
+        for part in &forgotten {
+            unlink(&mut self.by_part, part, &key);
         }
-        for snapshot in &says {
-            link(&mut self.by_snapshot, snapshot, &key);
+        for part in &says {
+            link(&mut self.by_part, part, &key);
         }
         if let Some((before, site)) = before.as_ref().and_then(|before| Some((before, before.site()?))) {
             self.unlink_at(before, &site, &key);
@@ -324,7 +340,7 @@ impl Inner {
                 link(&mut self.awaited, &site, &key);
             }
         }
-        let unprotected = if forgotten.is_empty() || listed_for_volumes(&object).is_empty() {
+        let unprotected = if forgotten.is_empty() || listed_for_parts(&object).is_empty() {
             BTreeSet::new()
         } else {
             (&self.answering(&forgotten, &key) - &concerned).into_iter().map(Work::Image).collect()
@@ -345,9 +361,9 @@ impl Inner {
                 effect.work.insert(Work::Object(ObjectKey::clone(&key)));
             }
             effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
-            // Whom it protected on a snapshot that is a part of another image too may have to lose it there.
+            // Whom it protected on what is a part of another image too may have to lose it there.
             let protects_less = |before: &Arc<Stored>| {
-                named(before) != named(&object) || !listed_for_volumes(before).is_subset(&listed_for_volumes(&object))
+                named(before) != named(&object) || !listed_for_parts(before).is_subset(&listed_for_parts(&object))
             };
             if before.as_ref().is_some_and(protects_less) {
                 effect.work.extend(self.answering(&said, &key).into_iter().map(Work::Image));
@@ -366,21 +382,20 @@ impl Inner {
         }
     }
 
-    /// The objects that have something to say about a snapshot.
-    fn saying(&self, site: &Site, snapshot: &SnapshotId) -> impl Iterator<Item = &Arc<ObjectKey>> {
-        self.by_snapshot.get(&(site.clone(), snapshot.clone())).into_iter().flatten()
+    /// The objects that have something to say about a part.
+    fn saying(&self, site: &Site, part: &Part) -> impl Iterator<Item = &Arc<ObjectKey>> {
+        self.by_part.get(&(site.clone(), part.clone())).into_iter().flatten()
     }
 
-    /// The images on which other objects have one of these snapshots on record.
-    fn answering(&self, snapshots: &BTreeSet<(Site, SnapshotId)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
+    /// The images on which other objects have one of these parts on record.
+    fn answering(&self, parts: &BTreeSet<(Site, Part)>, key: &ObjectKey) -> BTreeSet<ImageRef> {
         let mut all = BTreeSet::new();
-        for (site, snapshot) in snapshots {
-            let others = self.saying(site, snapshot).filter(|other| ***other != *key);
+        for (site, part) in parts {
+            let others = self.saying(site, part).filter(|other| ***other != *key);
             for object in others.filter_map(|other| self.objects.get(other)) {
                 let given = object.known_status().into_iter().flat_map(|status| &status.granted);
-                let here =
-                    given.filter(|g| g.create_volume_permission.iter().any(|v| v.snapshot_ids.contains(snapshot)));
-                all.extend(here.map(|g| ImageRef { site: site.clone(), id: g.image_id.clone() }));
+                let here = given.filter(|record| has_on_record(record, part));
+                all.extend(here.map(|record| ImageRef { site: site.clone(), id: record.image_id.clone() }));
             }
         }
         all
@@ -393,9 +408,9 @@ impl Inner {
             unlink(&mut self.by_image, &image, key);
             effect.work.insert(Work::Image(image));
         }
-        let said = snapshots(&object);
-        for snapshot in &said {
-            unlink(&mut self.by_snapshot, snapshot, key);
+        let said = parts(&object);
+        for part in &said {
+            unlink(&mut self.by_part, part, key);
         }
         if let Some(site) = object.site() {
             self.unlink_at(&object, &site, key);
@@ -405,13 +420,9 @@ impl Inner {
     }
 }
 
-/// The images of which a snapshot is a part.
-fn with_part(
-    parts: &BTreeMap<ImageId, BTreeSet<SnapshotId>>,
-    site: &Site,
-    snapshot: &SnapshotId,
-) -> impl Iterator<Item = ImageRef> {
-    let images = parts.iter().filter(move |(_, parts)| parts.contains(snapshot));
+/// The images of which this is a part.
+fn with_part(parts: &BTreeMap<ImageId, BTreeSet<Part>>, site: &Site, part: &Part) -> impl Iterator<Item = ImageRef> {
+    let images = parts.iter().filter(move |(_, parts)| parts.contains(part));
     images.map(|(id, _)| ImageRef { site: site.clone(), id: id.clone() })
 }
 

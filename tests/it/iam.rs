@@ -7,7 +7,7 @@ use std::{
     fs,
 };
 
-use amishare::{aws::action::Action, simulator::Call};
+use amishare::{api::GrantOperation, aws::action::Action, simulator::Call};
 use axum::{Router, routing::get};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -75,6 +75,17 @@ struct Request {
     keys: BTreeMap<String, BTreeSet<String>>,
 }
 
+impl Request {
+    /// A text of a policy with its variable replaced.
+    fn resolve(&self, text: &str) -> String {
+        if text == "${aws:PrincipalAccount}" {
+            return self.keys["aws:PrincipalAccount"].first().unwrap().clone();
+        }
+        assert!(!text.contains("${"), "the test does not know the variable {text}");
+        text.to_owned()
+    }
+}
+
 impl Policy {
     fn read(name: &str) -> Self {
         let policy: Self = serde_json::from_value(file(name)).unwrap();
@@ -114,9 +125,13 @@ impl Statement {
             && self.condition.iter().all(|(operator, keys)| {
                 keys.iter().all(|(key, wanted)| {
                     let sent = request.keys.get(key).cloned().unwrap_or_default();
-                    let is_wanted = |value: &String| wanted.all().contains(value);
+                    let wanted: Vec<String> = wanted.all().iter().map(|text| request.resolve(text)).collect();
+                    let is_wanted = |value: &String| wanted.contains(value);
+                    let is_like = |value: &String| wanted.iter().any(|pattern| matches(pattern, value));
                     match operator.as_str() {
                         "StringEquals" => sent.len() == 1 && sent.iter().all(is_wanted),
+                        "StringLike" => sent.len() == 1 && sent.iter().all(is_like),
+                        "ForAllValues:StringEquals" => sent.iter().all(is_wanted),
                         "ForAnyValue:StringEquals" => sent.iter().any(is_wanted),
                         other => panic!("the test does not know the operator {other}"),
                     }
@@ -135,7 +150,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// A call to EC2 as IAM sees it, of images and snapshots with these tags.
+/// A call as IAM sees it, of images, snapshots and keys with these tags.
 fn request(call: &Call, tags: &[(&str, &str)]) -> Request {
     let known = Action::VARIANTS.iter().find(|action| action.name() == call.action);
     let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{}::{kind}/{id}", call.region);
@@ -143,22 +158,31 @@ fn request(call: &Call, tags: &[(&str, &str)]) -> Request {
         Some(None) => "*".to_owned(),
         Some(Some("image")) => arn("image", &call.params["ImageId"]),
         Some(Some("snapshot")) => arn("snapshot", &call.params["SnapshotId"]),
+        Some(Some("key")) => call.params["KeyId"].clone(),
         other => panic!("the operator calls {}: {other:?}", call.action),
     };
     let values =
         |begin: &str| call.params.iter().filter(|(name, _)| name.starts_with(begin)).map(|(_, v)| v.clone()).collect();
-    let mut keys = BTreeMap::from([("aws:RequestedRegion".to_owned(), BTreeSet::from([call.region.clone()]))]);
+    let one = |key: &str, value: &str| (key.to_owned(), BTreeSet::from([value.to_owned()]));
+    let mut keys =
+        BTreeMap::from([one("aws:RequestedRegion", &call.region), one("aws:PrincipalAccount", &call.account)]);
+    if let Some(account) = resource.strip_prefix("arn:aws:kms:").and_then(|rest| rest.split(':').nth(1)) {
+        keys.extend([one("aws:ResourceAccount", account)]);
+    }
+    if call.action == "CreateGrant" {
+        keys.extend([one("kms:GranteePrincipal", &call.params["GranteePrincipal"])]);
+        keys.insert("kms:GrantOperations".to_owned(), values("Operations."));
+    }
     if let Some(operation) = call.params.get("OperationType") {
         let operation = if operation == "add" { "Add" } else { "Remove" };
         keys.insert(format!("ec2:{operation}/userId"), values("UserId."));
         keys.insert(format!("ec2:{operation}/group"), values("UserGroup."));
     }
     if resource != "*" {
-        let tag =
-            |(key, value): &(&str, &str)| (format!("aws:ResourceTag/{key}"), BTreeSet::from([(*value).to_owned()]));
-        keys.extend(tags.iter().map(tag));
+        keys.extend(tags.iter().map(|(key, value)| one(&format!("aws:ResourceTag/{key}"), value)));
     }
-    Request { action: format!("ec2:{}", call.action), resource, keys }
+    let action = known.unwrap().in_policies();
+    Request { action, resource, keys }
 }
 
 const TAGGED: &[(&str, &str)] = &[("amishare.dev/managed", "true")];
@@ -166,7 +190,11 @@ const TAGGED: &[(&str, &str)] = &[("amishare.dev/managed", "true")];
 #[test]
 fn the_policy_allows_exactly_what_the_code_can_call_on_exactly_what_iam_can_allow_it_on() {
     let pair = |action: &Action| {
-        let resource = action.resource().map_or_else(|| "*".into(), |kind| format!("arn:aws:ec2:*::{kind}/*"));
+        let resource = match action.resource() {
+            None => "*".to_owned(),
+            Some("key") => "arn:aws:kms:*:*:key/*".to_owned(),
+            Some(kind) => format!("arn:aws:ec2:*::{kind}/*"),
+        };
         (action.in_policies(), resource)
     };
     let of_the_code: BTreeSet<_> = Action::VARIANTS.iter().map(pair).collect();
@@ -185,10 +213,30 @@ fn the_document_explains_every_action_and_how_it_can_be_narrowed() {
         assert!(words.contains(&action.in_policies().as_str()), "the first table of docs/iam.md has no {action:?}");
         assert!(words.contains(&action.name()), "the table of docs/iam.md with conditions has no {action:?}");
     }
-    let named = words.iter().filter_map(|word| word.strip_prefix("ec2:"));
-    let known: Vec<&str> = Action::VARIANTS.iter().map(|action| action.name()).collect();
-    assert_eq!(named.filter(|name| !known.contains(name)).collect::<Vec<_>>(), [""; 0], "in docs/iam.md");
+    let named = words.iter().filter(|word| word.starts_with("ec2:") || word.starts_with("kms:"));
+    let known: Vec<String> = Action::VARIANTS.iter().map(|action| action.in_policies()).collect();
+    let unknown: Vec<&str> = named.copied().filter(|name| !known.iter().any(|action| action == name)).collect();
+    assert_eq!(unknown, [""; 0], "in docs/iam.md");
 }
+
+#[test]
+fn grants_can_be_made_of_the_default_operations_and_of_no_others_and_by_the_operator_itself() {
+    let default: BTreeSet<String> = GrantOperation::LAUNCH_AND_COPY.map(|o| o.name().to_owned()).into();
+    for name in [WHOLE, NARROW] {
+        let policy = Policy::read(name);
+        let makes = |s: &&Statement| s.action.all().iter().any(|action| action == "kms:CreateGrant");
+        let statements: Vec<&Statement> = policy.statements("Allow").filter(makes).collect();
+        let [statement] = statements[..] else { panic!("{name} has {} of them", statements.len()) };
+        let operations = &statement.condition["ForAllValues:StringEquals"]["kms:GrantOperations"];
+        assert_eq!(operations.all().iter().cloned().collect::<BTreeSet<_>>(), default, "{name}");
+        // With this, only services of AWS could make grants in the operator's name (aws.md section 4.1).
+        let keys = statement.condition.values().flat_map(BTreeMap::keys);
+        assert!(keys.into_iter().all(|key| key != "kms:GrantIsForAWSResource"), "{name}");
+    }
+}
+
+/// The key of the encrypted image.
+const KEY: &str = "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-8555-666666666666";
 
 /// Three images of one account: plain, encrypted, and one that is to be public.
 const EVERYTHING: &str = r#"
@@ -215,9 +263,10 @@ async fn calls_of_everything() -> Vec<Call> {
     });
     world.create("base", spec.clone()).await;
     world.wait_ready("base", "True", "Synced").await;
-    world
-        .create("encrypted", json!({"image": {"id": ENCRYPTED}, "shareWith": {"accountIds": [a]}, "mode": "Additive"}))
-        .await;
+    let spec = json!({
+        "image": {"id": ENCRYPTED}, "shareWith": {"accountIds": [a]}, "mode": "Additive", "kms": {"grants": "Accounts"},
+    });
+    world.create("encrypted", spec).await;
     world.wait_ready("encrypted", "True", "Synced").await;
     world.create("public", json!({"image": {"id": PUBLIC}, "shareWith": {"public": true}})).await;
     world.wait_ready("public", "True", "Synced").await;
@@ -244,6 +293,7 @@ async fn calls_of_everything() -> Vec<Call> {
         world.wait_launch_permissions(image, &[]).await;
     }
     world.wait_volume_permissions(SNAPSHOT, &[]).await;
+    assert_eq!(world.aws.with_world(|aws| aws.key(KEY).unwrap().grants.len()), 0);
     world.aws.calls()
 }
 
@@ -262,23 +312,36 @@ async fn a_run_through_everything_makes_each_call_that_the_policies_allow_and_no
         let (tagged, bare) = (request(call, TAGGED), request(call, &[]));
         assert!(whole.allows(&bare), "{WHOLE} does not allow {call:?}");
         assert!(narrow.allows(&tagged), "{NARROW} does not allow {call:?}");
-        assert_eq!(narrow.allows(&bare), !call.action.starts_with("Modify"), "without the tag: {call:?}");
+        let reads = ["Describe", "Get", "List"].iter().any(|verb| call.action.starts_with(verb));
+        assert_eq!(narrow.allows(&bare), reads, "without the tag: {call:?}");
         let elsewhere = Call { region: "ap-south-1".into(), ..call.clone() };
         assert!(!narrow.allows(&request(&elsewhere, TAGGED)), "in another Region: {call:?}");
     }
 
-    // And what is not the operator's business: to make a snapshot public, to touch anything but images and snapshots, to do more to them.
+    // And what is not the operator's business: to make a snapshot public, to touch anything but images, snapshots and keys of its own
+    // account, to do more to them.
     let opens = |call: &&Call| call.params.get("OperationType").is_some_and(|operation| operation == "add");
     let mut public = calls.iter().find(opens).unwrap().clone();
     public.params.insert("UserGroup.1".into(), "all".into());
     let gives = request(calls.iter().find(|call| call.action == "ModifyImageAttribute").unwrap(), TAGGED);
     let resets = Request { action: "ec2:ResetImageAttribute".into(), ..gives.clone() };
     let another = Request { resource: format!("arn:aws:ec2:{REGION}:{OWNER}:volume/vol-1"), ..gives };
-    for policy in [whole, narrow] {
-        for never in [&request(&public, TAGGED), &resets, &another] {
+    let grants = calls.iter().find(|call| call.action == "CreateGrant").unwrap();
+    let with = |name: &str, value: &str| {
+        let mut call = grants.clone();
+        call.params.insert(name.into(), value.into());
+        request(&call, TAGGED)
+    };
+    let more = with("Operations.99", "Encrypt");
+    let elsewhere = with("KeyId", &KEY.replace(OWNER, "666666666666"));
+    let policy_of_the_key = Request { action: "kms:PutKeyPolicy".into(), ..request(grants, TAGGED) };
+    for policy in [&whole, &narrow] {
+        for never in [&request(&public, TAGGED), &resets, &another, &more, &elsewhere, &policy_of_the_key] {
             assert!(!policy.allows(never), "{} on {} is allowed", never.action, never.resource);
         }
     }
+    let stranger = with("GranteePrincipal", "arn:aws:iam::666666666666:root");
+    assert!(whole.allows(&stranger) && !narrow.allows(&stranger));
 }
 
 #[test]

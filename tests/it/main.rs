@@ -20,6 +20,7 @@ mod gitops;
 mod guardrails;
 mod harness;
 mod iam;
+mod keys;
 mod kustomize;
 mod lanes;
 mod leader;

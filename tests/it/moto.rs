@@ -1,8 +1,15 @@
 //! The operator against moto, an EC2 that nobody here wrote: a second opinion, for what moto models, on what the simulator
 //! answers. What moto leaves out is in the comments of the tests that meet it.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, process::Command, sync::Arc};
 
+use amishare::{
+    api::{GrantOperation, GrantsOn, Principal, Site},
+    aws::{Aws, Freshness, words::KeyManager},
+    config::Identities,
+    runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
+    share::key_policy::KeyPolicy,
+};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::{
     Client,
@@ -214,4 +221,39 @@ async fn moto_fails_over_an_image_that_it_does_not_have_and_another_one_is_share
     assert!(message.contains("DescribeImageAttribute") && message.contains("500"), "{message}");
     moto.world.kubectl(&["delete", "amishare", "missing", "--wait=false"]).await;
     moto.world.wait_gone("missing").await;
+}
+
+#[tokio::test]
+async fn moto_has_a_grant_made_and_revoked_and_one_of_somebody_else_left() {
+    // moto's images have one disk that is not encrypted, whatever they are registered with: only the client meets its KMS.
+    let endpoint = moto().await;
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    let theirs = aws_sdk_kms::Client::new(&sdk);
+    let made = theirs.create_key().send().await.unwrap();
+    let arn = made.key_metadata().unwrap().arn().unwrap().to_owned();
+    let foreign = theirs.create_grant().key_id(&arn).grantee_principal("arn:aws:iam::444455556666:role/by-hand");
+    foreign.operations(aws_sdk_kms::types::GrantOperation::Decrypt).send().await.unwrap();
+
+    let aws = Aws::new(&sdk, 1.0, Entropy::from_seed(0), Arc::new(Metrics::new()));
+    let site = Site::own(REGION.parse().unwrap());
+    let kms = aws.reach(&site, &Identities::default().all()[0]).await.unwrap().kms;
+    let on = GrantsOn { key: arn.parse().unwrap(), operations: GrantOperation::LAUNCH_AND_COPY.into() };
+    let account: Principal = "111122223333".parse().unwrap();
+    // To make it again would make another one here: moto does not look at names.
+    kms.grant(&on, &account, &|| true).await.unwrap();
+    let look = || async {
+        let key = kms.key(&on.key, Urgency::Check, Freshness::Since(tokio::time::Instant::now())).await.unwrap();
+        assert_eq!((key.manager, key.state.as_str()), (KeyManager::Customer, "Enabled"));
+        assert!(KeyPolicy::read(key.policy.as_ref().unwrap()).is_ok());
+        (key.holders(&on, [&account]), key.grants.as_ref().unwrap().len())
+    };
+    assert_eq!(look().await, ([account.clone()].into(), 2));
+    kms.revoke(&on, &account, &|| true).await.unwrap();
+    assert_eq!(look().await, ([].into(), 1), "the other one is not ours");
 }

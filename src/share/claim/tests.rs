@@ -66,7 +66,8 @@ fn a_claim_without_create_volume_permission_has_no_list_for_volumes() {
 
 #[test]
 fn a_claim_has_on_record_what_its_status_says_about_this_image_and_no_other() {
-    let given = |n| Granted { launch: accounts([n]), volumes: [(snapshot(n), accounts([n]))].into() };
+    let given =
+        |n| Granted { launch: accounts([n]), volumes: [(snapshot(n), accounts([n]))].into(), ..Granted::default() };
     let object = share("a").granted_on(&image(1), &given(1)).granted_on(&image(2), &given(2));
     assert_eq!(claim(object).granted, given(1));
 }

@@ -226,7 +226,8 @@ fn from_the_snapshots_of_an_image_that_cannot_be_shared_now_only_what_was_given_
 
 #[test]
 fn the_snapshots_of_an_image_that_is_no_more_keep_what_was_given_as_long_as_it_is_listed() {
-    let given = Granted { volumes: [(snapshot(1), accounts([1, 2]))].into(), launch: accounts([1]) };
+    let given =
+        Granted { volumes: [(snapshot(1), accounts([1, 2]))].into(), launch: accounts([1]), ..Granted::default() };
     for state in [State::Deregistered, State::Missing] {
         let share = |lists: u64| share("a").accounts([lists]).granted_on(&image(1), &given);
         let world = |build: Build| {
@@ -325,7 +326,8 @@ fn whom_aws_lately_refused_to_remove_is_not_tried_again_and_still_named() {
 #[test]
 fn whoever_acts_lets_go_of_what_nobody_can_hold_any_more() {
     let record = |build: Build, change: fn(&mut Aws)| {
-        let given = Granted { launch: accounts([1]), volumes: [(snapshot(1), accounts([1]))].into() };
+        let given =
+            Granted { launch: accounts([1]), volumes: [(snapshot(1), accounts([1]))].into(), ..Granted::default() };
         let world = World::of([build.volumes().granted_on(&image(1), &given), share("z")]).with(change);
         planned(&world).records.remove(&key("a")).unwrap()
     };

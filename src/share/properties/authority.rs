@@ -63,11 +63,8 @@ proptest! {
             for change in &round.plan.changes {
                 for gone in &change.remove {
                     let forbidden = *gone == Principal::Everyone && !case.allow_public;
-                    let of_the_image = match (&change.target, round.before.sight.image()) {
-                        (Target::Snapshot(id), Some(image)) => image.snapshots.contains(id),
-                        (Target::Snapshot(_), None) => false,
-                        (Target::Image(_), _) => true,
-                    };
+                    let is_an_image = matches!(change.target, Target::Image(_));
+                    let of_the_image = is_an_image || round.before.has(&change.target) == Some(true);
                     let lists = |c: &super::super::claim::Claim| !c.standing.leaves() && listed(c, &change.target, gone);
                     prop_assert!(forbidden || !of_the_image || !round.claims.iter().any(lists), "{}", change);
                 }
@@ -108,9 +105,8 @@ proptest! {
                 for owned in &record.launch {
                     prop_assert!(on_record(claim, &target, owned) || listed(claim, &target, owned), "{:?}", owned);
                 }
-                for (id, accounts) in &record.volumes {
-                    let target = Target::Snapshot(id.clone());
-                    for owned in accounts {
+                for (target, principals) in record.parts() {
+                    for owned in principals {
                         prop_assert!(on_record(claim, &target, owned) || listed(claim, &target, owned), "{:?}", owned);
                     }
                 }
@@ -128,7 +124,7 @@ proptest! {
             for (index, change) in changes.iter().enumerate() {
                 prop_assert!(!(change.add.is_empty() && change.remove.is_empty()));
                 prop_assert!(change.add.is_disjoint(&change.remove));
-                if let Target::Snapshot(_) = change.target {
+                if change.target.part().is_some() {
                     prop_assert!(change.add.is_empty() || change.remove.is_empty());
                     if !change.add.is_empty() {
                         prop_assert!(index < position, "{}", change);

@@ -26,6 +26,7 @@ proptest! {
             let claims = world.cluster.lenient().claims(&image);
             // Who is kept off has its record looked at, suspended or not.
             let mut observed = before.observe(&image, &world.cluster.claims(&image)).unwrap();
+            world.cluster.parts = world.aws.parts();
             observed.elsewhere = world.cluster.elsewhere(&image, &observed);
             world.reconcile(&image);
             let policy = &world.cluster.policy;

@@ -10,7 +10,7 @@ use super::super::{
     testing::{
         accounts,
         arbitrary::{Case, any_case, config, easy_case},
-        aws::State,
+        aws::{Encryption, State},
         image, key, now,
         rules::{listed, on_record},
         share::share_with,
@@ -198,6 +198,7 @@ proptest! {
             let of_the_image = match &target {
                 Target::Image(id) => *id == image(1).id,
                 Target::Snapshot(id) => world.aws.images[&image(1).id].snapshots.contains(id),
+                Target::Grants(_) => world.aws.images[&image(1).id].encryption == Encryption::CustomerKey,
             };
             for lost in before[&target].difference(&held) {
                 let forbidden = *lost == Principal::Everyone && !case.allow_public;

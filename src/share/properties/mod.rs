@@ -7,4 +7,5 @@ mod authority;
 mod crash;
 mod guardrails;
 mod history;
+mod keys;
 mod stability;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{View, record};
+use super::{View, consumers::Consumers, record};
 use crate::{
     api::{
         Principal, Reason,
@@ -14,7 +14,7 @@ use crate::{
     share::{
         claim::{Claim, Standing},
         observed::{Permissions, Sight, Target},
-        plan::{Change, Plan, Refusal, launch_parties, plan, volume_parties},
+        plan::{Change, Plan, Refusal, launch_parties, parties_on, plan},
         settle::protected,
     },
 };
@@ -48,7 +48,7 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
     let missing = claim.lists.difference(held);
     let excess =
         excess(claim, claim.standing == Standing::Authoritative, held, &claim.granted.launch, &protected(&parties));
-    let forbidden = claim.forbidden.iter();
+    let forbidden = claim.forbidden.iter().filter(|(p, _)| !matches!(p, Principal::Grantee(_)));
     let missing = missing.map(|p| (0, p));
     verdict(&[target], forbidden, missing, excess.iter().map(|p| (0, p)), view, hypothetical, || {
         if claim.expired {
@@ -61,62 +61,131 @@ pub(super) fn launch(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>
     })
 }
 
-pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
-    let asked = claim.lists_for_volumes.as_ref();
-    if asked.is_none() && claim.granted.volumes.is_empty() {
-        return nothing_asked();
-    }
-    let image_snapshots = view.after.sight.image().map(|i| i.snapshots.clone()).unwrap_or_default();
+/// What there is to say of the permissions on some parts of the image, unless it is the same as of the image itself.
+struct OnParts {
+    verdict: Verdict,
+    /// Who lacks one.
+    missing: BTreeSet<Principal>,
+}
+
+/// Looks at the permissions on those parts of the image that `is_one` is about. `asked` is whom the claim wants to have them, if
+/// anybody.
+fn on_parts(
+    claim: &Claim,
+    view: &View<'_>,
+    hypothetical: Option<&Plan>,
+    asked: Option<&BTreeSet<Principal>>,
+    is_one: impl Fn(&Target) -> bool,
+    synced: &str,
+) -> OnParts {
+    let alone = |verdict| OnParts { verdict, missing: BTreeSet::new() };
     let shareable = matches!(view.after.sight, Sight::Shareable(_));
     if asked.is_some() && view.after.sight.image().is_none() && !view.after.sight.is_gone() {
-        return image(view);
+        return alone(image(view));
     }
-    let waits = !shareable && asked.is_some_and(|accounts| !accounts.is_empty());
+    let waits = !shareable && asked.is_some_and(|principals| !principals.is_empty());
     let owner = view.after.sight.image().and_then(|image| image.owner).map(Principal::Account);
-    let protected_on = |snapshot| protected(&volume_parties(view.claims, view.after, snapshot));
-    let to_take_back = |snapshot| {
-        let given = claim.granted.volumes.get(snapshot);
-        given.is_some_and(|given| !given.is_subset(&protected_on(snapshot)))
-    };
+    let protected_on = |target: &Target| protected(&parties_on(view.claims, view.after, target));
+    let to_take_back =
+        |target: &Target| claim.granted.of(target).is_some_and(|given| !given.is_subset(&protected_on(target)));
     let mut targets = Vec::new();
     let (mut missing, mut excessive) = (Vec::new(), Vec::new());
-    for (index, (snapshot, permissions)) in view.after.snapshots.iter().enumerate() {
-        targets.push(Target::Snapshot(snapshot.clone()));
+    for (target, permissions) in view.after.parts().filter(|(target, _)| is_one(target)) {
+        let index = targets.len();
+        targets.push(target.clone());
         let held = match permissions {
             Permissions::Held(held) => held.clone(),
             Permissions::Gone => BTreeSet::new(),
-            Permissions::Unread(_) if waits && !to_take_back(snapshot) => continue,
-            Permissions::Unread(failure) => return Verdict::no(failure.reason(), format!("{snapshot}: {failure}")),
+            Permissions::Unread(_) if waits && !to_take_back(&target) => continue,
+            Permissions::Unread(failure) => {
+                return alone(Verdict::no(failure.reason(), format!("{target}: {failure}")));
+            }
         };
-        let listed = asked.filter(|_| shareable && image_snapshots.contains(snapshot)).into_iter().flatten();
+        let is_the_images = view.after.has(&target) == Some(true);
+        let listed = claim.lists_on(&target).filter(|_| shareable && is_the_images).into_iter().flatten();
         missing.extend(listed.filter(|p| !held.contains(*p) && Some(*p) != owner.as_ref()).map(|p| (index, p.clone())));
-        let given = claim.granted.volumes.get(snapshot).cloned().unwrap_or_default();
-        let authoritative = claim.standing == Standing::Authoritative && asked.is_some() && shareable;
-        let excess = excess(claim, authoritative, &held, &given, &protected_on(snapshot));
+        let given = claim.granted.of(&target).cloned().unwrap_or_default();
+        let authoritative = claim.standing == Standing::Authoritative
+            && asked.is_some()
+            && shareable
+            && matches!(target, Target::Snapshot(_));
+        let excess = excess(claim, authoritative, &held, &given, &protected_on(&target));
         excessive.extend(excess.into_iter().map(|p| (index, p)));
     }
     let would_change = hypothetical.is_some_and(|plan| plan.changes.iter().any(|c| targets.contains(&c.target)));
     if waits && excessive.is_empty() && !would_change {
-        return image(view);
+        return alone(image(view));
     }
-    let missing = missing.iter().map(|(index, p)| (*index, p));
+    let is_asked = |p: &Principal| match p {
+        Principal::Account(_) => asked.is_some(),
+        Principal::Grantee(_) => {
+            claim.lists_for_grants.is_some() && targets.iter().any(|t| matches!(t, Target::Grants(_)))
+        }
+        _ => false,
+    };
+    let forbidden = claim.forbidden.iter().filter(|(p, _)| is_asked(p));
+    let absent = missing.iter().map(|(index, p)| (*index, p));
     let excessive = excessive.iter().map(|(index, p)| (*index, p));
-    let is_account = |p: &Principal| matches!(p, Principal::Account(_));
-    let forbidden = claim.forbidden.iter().filter(|(p, _)| asked.is_some() && is_account(p));
-    let verdict = verdict(&targets, forbidden, missing, excessive, view, hypothetical, || {
+    let verdict = verdict(&targets, forbidden, absent, excessive, view, hypothetical, || {
         if claim.expired {
             NOBODY_ANY_MORE.into()
         } else if asked.is_some_and(BTreeSet::is_empty) {
             "no account is listed".into()
         } else {
-            "the accounts hold createVolumePermission on every snapshot".into()
+            synced.into()
         }
     });
+    OnParts { verdict, missing: missing.into_iter().map(|(_, principal)| principal).collect() }
+}
+
+pub(super) fn volumes(claim: &Claim, view: &View<'_>, hypothetical: Option<&Plan>) -> Verdict {
+    let nothing_asked = || Verdict::yes(Reason::NotRequested, "createVolumePermission is None");
+    let asked = claim.lists_for_volumes.as_ref();
+    if asked.is_none() && claim.granted.volumes.is_empty() {
+        return nothing_asked();
+    }
+    let is_one = |target: &Target| matches!(target, Target::Snapshot(_));
+    let synced = "the accounts hold createVolumePermission on every snapshot";
+    let OnParts { verdict, .. } = on_parts(claim, view, hypothetical, asked, is_one, synced);
     if asked.is_none() && verdict.status == Status::True { nothing_asked() } else { verdict }
 }
 
-fn nothing_asked() -> Verdict {
-    Verdict::yes(Reason::NotRequested, "createVolumePermission is None")
+/// The grants on the keys of an encrypted image, and whether everybody who is listed can use the keys, with grants or without.
+pub(super) fn grants(claim: &Claim, view: &View<'_>, consumers: &Consumers, hypothetical: Option<&Plan>) -> Verdict {
+    let asked = claim.lists_for_grants.as_ref().map(|grants| &grants.grantees);
+    let unencrypted = view.after.sight.image().is_some_and(|image| !image.encrypted);
+    let is_seen = view.after.sight.image().is_some();
+    if claim.granted.grants.is_empty() {
+        if unencrypted {
+            return Verdict::yes(Reason::NotRequested, "no snapshot of the image is encrypted");
+        }
+        if !claim.lists_somebody() && asked.is_none_or(BTreeSet::is_empty) {
+            return Verdict::yes(Reason::Synced, if claim.expired { NOBODY_ANY_MORE } else { "nobody is listed" });
+        }
+        if asked.is_none() && !is_seen {
+            return Verdict::yes(Reason::NotRequested, "kms.grants is None");
+        }
+    }
+    if let Err(failure) = &view.after.snapshot_keys {
+        return Verdict::unknown(failure.reason(), format!("the image's keys are not known: {failure}"));
+    }
+    let is_one = |target: &Target| matches!(target, Target::Grants(_));
+    let synced = match asked {
+        Some(_) => "everybody who is listed can use every key, and the grants are there",
+        None => "everybody who is listed can use every key without a grant of this share",
+    };
+    let OnParts { verdict, missing } = on_parts(claim, view, hypothetical, asked, is_one, synced);
+    if !matches!(view.after.sight, Sight::Shareable(_)) {
+        return verdict;
+    }
+    // Who is to be given a grant first is not said twice to lack it.
+    let pending = hypothetical.into_iter().flat_map(|plan| &plan.changes).filter(|change| is_one(&change.target));
+    let named = missing.iter().chain(pending.flat_map(|change| &change.add)).collect();
+    match consumers.of_keys(&named) {
+        Some(keys) if verdict.status == Status::True => keys,
+        Some(keys) => Verdict { message: format!("{}; {}", verdict.message, keys.message), ..verdict },
+        None => verdict,
+    }
 }
 
 /// Who holds a permission that this claim would have taken away.
@@ -194,7 +263,7 @@ pub(super) fn why(target: &Target, principal: &Principal, view: &View<'_>) -> Re
 pub(super) struct Faults(BTreeMap<(bool, Reason, String), BTreeSet<Principal>>);
 
 impl Faults {
-    fn note(&mut self, principal: &Principal, Refusal { reason, message }: Refusal) {
+    pub(super) fn note(&mut self, principal: &Principal, Refusal { reason, message }: Refusal) {
         self.0.entry((reason.passes_by_itself(), reason, message)).or_default().insert(principal.clone());
     }
 
@@ -214,8 +283,22 @@ impl Faults {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Who is not as they should be, by reason: what needs a person comes first.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (Refusal, &BTreeSet<Principal>)> {
+        self.0.iter().map(|((_, reason, message), all)| (Refusal::new(*reason, message.clone()), all))
+    }
+
+    /// The same but for some.
+    pub(super) fn without(&self, some: &BTreeSet<&Principal>) -> Self {
+        let mut left = Self::default();
+        for (refusal, principals) in self.groups() {
+            principals.iter().filter(|p| !some.contains(p)).for_each(|p| left.note(p, refusal.clone()));
+        }
+        left
     }
 
     /// The reason that needs a person soonest.
@@ -224,7 +307,16 @@ impl Faults {
     }
 
     pub(super) fn message(&self, lead: &str) -> String {
-        let groups = self.0.iter().map(|((_, _, why), principals)| format!("{lead} {}: {why}", in_words(principals)));
+        self.message_with(lead, |why, _| why.message.clone())
+    }
+
+    /// The same, with the reasons in words of the caller's.
+    pub(super) fn message_with(
+        &self,
+        lead: &str,
+        explain: impl Fn(&Refusal, &BTreeSet<Principal>) -> String,
+    ) -> String {
+        let groups = self.groups().map(|(why, all)| format!("{lead} {}: {}", in_words(all), explain(&why, all)));
         groups.collect::<Vec<_>>().join("; ")
     }
 }

@@ -119,12 +119,18 @@ const DISK: &str = "snap-00000001";
 fn whom_an_object_lists_for_an_image_that_it_has_not_seen_is_known_once_its_parts_are() {
     let shares = Shares::default();
     shares.take_in(0, Event::Apply(with_volumes("a", TWO, 1, 1, &[])));
-    let (disk, site) = (DISK.parse::<SnapshotId>().unwrap(), image(ONE).site);
+    let (disk, site) = (Part::Snapshot(DISK.parse().unwrap()), image(ONE).site);
+    let target = Target::Snapshot(DISK.parse().unwrap());
     let elsewhere = |parts: &BTreeMap<_, _>| {
-        let elsewhere =
-            shares.elsewhere(&image(ONE), [&disk].into_iter(), parts, Timestamp::UNIX_EPOCH, &Policy::default());
+        let elsewhere = shares.elsewhere(
+            &image(ONE),
+            [target.clone()].into_iter(),
+            parts,
+            Timestamp::UNIX_EPOCH,
+            &Policy::default(),
+        );
         let images: Vec<ImageId> = elsewhere.into_values().flatten().map(|other| other.image).collect();
-        (images, shares.images_with(&image(ONE), [&disk].into_iter(), parts))
+        (images, shares.images_with(&image(ONE), &BTreeSet::from([disk.clone()]), parts))
     };
     assert_eq!(shares.unseen_at(&site, &Policy::default()), BTreeSet::from([image(TWO).id]));
     // Nothing is asked for whom the operator's configuration keeps off.

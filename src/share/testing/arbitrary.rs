@@ -17,7 +17,7 @@ use proptest::{
 use super::{
     CLOSED, account,
     aws::{Aws, Encryption, State},
-    image, organization, owner,
+    grants_on, image, organization, owner,
     share::{Build, share},
     snapshot, unit,
     world::World,
@@ -45,6 +45,10 @@ pub struct ShareCase {
     /// What it has on record for image 1 and the snapshots 1, 2 and 4, whether it is held or not.
     pub launch: Principals,
     pub given: BTreeMap<u64, Principals>,
+    /// Whether it asks for grants, and whether only for those that a launch takes.
+    pub grants: Option<bool>,
+    /// What it has on record for grants on the owner's key, of either kind.
+    pub granted: BTreeMap<bool, Principals>,
 }
 
 /// What has become of a share.
@@ -75,6 +79,8 @@ pub struct Case {
     pub images: [ImageCase; 2],
     /// Who holds createVolumePermission on the snapshots 1 to 4; nobody can on one that is gone.
     pub snapshots: Vec<Option<Principals>>,
+    /// Who holds grants on the owner's key: those for a launch and a copy, and those for a launch only.
+    pub grants: [Principals; 2],
     pub blocks_public: bool,
     pub allow_public: bool,
     pub quota: usize,
@@ -105,9 +111,11 @@ pub fn any_share() -> impl Strategy<Value = ShareCase> {
     ];
     let given = vec(prop_oneof![2 => Just(Principals::new()), 1 => volume_accounts()], 3);
     let launch = prop_oneof![1 => Just(Principals::new()), 1 => principals()];
-    (live_share(), fate, launch, given).prop_map(|(share, fate, launch, given)| {
+    let granted = vec(prop_oneof![2 => Just(Principals::new()), 1 => volume_accounts()], 2);
+    (live_share(), fate, launch, given, granted).prop_map(|(share, fate, launch, given, granted)| {
         let given = [1, 2, 4].into_iter().zip(given).filter(|(_, accounts)| !accounts.is_empty()).collect();
-        ShareCase { fate, launch, given, ..share }
+        let granted = [false, true].into_iter().zip(granted).filter(|(_, accounts)| !accounts.is_empty()).collect();
+        ShareCase { fate, launch, given, granted, ..share }
     })
 }
 
@@ -115,9 +123,11 @@ pub fn any_share() -> impl Strategy<Value = ShareCase> {
 pub fn live_share() -> impl Strategy<Value = ShareCase> {
     let mode =
         prop_oneof![3 => Just(ShareMode::Authoritative), 3 => Just(ShareMode::Additive), 1 => Just(ShareMode::Observe)];
-    (mode, any::<bool>(), prop::bool::weighted(0.2), principals()).prop_map(|(mode, volumes, retain, lists)| {
-        let (launch, given) = (Principals::new(), BTreeMap::new());
-        ShareCase { mode, volumes, retain, lists, fate: Fate::Alive, launch, given }
+    let grants = prop::option::of(prop::bool::weighted(0.3));
+    let parts = (any::<bool>(), grants);
+    (mode, parts, prop::bool::weighted(0.2), principals()).prop_map(|(mode, (volumes, grants), retain, lists)| {
+        let (launch, given, granted) = (Principals::new(), BTreeMap::new(), BTreeMap::new());
+        ShareCase { mode, volumes, retain, lists, fate: Fate::Alive, launch, given, grants, granted }
     })
 }
 
@@ -131,7 +141,7 @@ pub fn any_guardrails() -> impl Strategy<Value = Vec<Guardrail>> {
                 Principal::Account(id) => drop(accounts.insert(id)),
                 Principal::Organization(arn) => drop(organizations.insert(arn)),
                 Principal::OrganizationalUnit(arn) => drop(units.insert(arn)),
-                Principal::Everyone => {}
+                Principal::Everyone | Principal::Grantee(_) => {}
             }
         }
         allowed.account_ids = if any_account { AnyOr::Any } else { AnyOr::These(accounts) };
@@ -183,11 +193,13 @@ pub fn any_case() -> impl Strategy<Value = Case> {
     let snapshot = prop_oneof![1 => Just(None), 8 => volume_holders().prop_map(Some)];
     let quota = prop_oneof![6 => Just(1000_usize), 1 => 3_usize..9];
     let images = [any_image(STATES), any_image(STATES)];
-    (shares, images, vec(snapshot, 4), any::<bool>(), any::<bool>(), quota).prop_map(
-        |(shares, images, snapshots, blocks_public, allow_public, quota)| Case {
+    let grants = [volume_accounts(), volume_accounts()];
+    (shares, images, vec(snapshot, 4), grants, any::<bool>(), any::<bool>(), quota).prop_map(
+        |(shares, images, snapshots, grants, blocks_public, allow_public, quota)| Case {
             shares,
             images,
             snapshots,
+            grants,
             blocks_public,
             allow_public,
             quota,
@@ -209,7 +221,7 @@ pub fn easy_case(shares: std::ops::RangeInclusive<usize>) -> impl Strategy<Value
             share.retain = false;
             share.lists.retain(|p| !super::accounts(CLOSED).contains(p) && *p != owner());
         }
-        let none = Principals::new();
+        let (none, none_held) = (Principals::new(), Principals::new());
         let image = ImageCase {
             state: State::Available,
             encryption: Encryption::None,
@@ -221,6 +233,7 @@ pub fn easy_case(shares: std::ops::RangeInclusive<usize>) -> impl Strategy<Value
             shares,
             images: [image.clone(), image],
             snapshots,
+            grants: [none_held.clone(), none_held],
             blocks_public: false,
             allow_public: true,
             quota: 1000,
@@ -232,10 +245,14 @@ impl ShareCase {
     /// The share by this name.
     pub fn build(&self, name: &str) -> Build {
         let volumes = self.given.iter().map(|(number, accounts)| (snapshot(*number), accounts.clone())).collect();
-        let granted = Granted { launch: self.launch.clone(), volumes };
+        let grants = self.granted.iter().map(|(lean, accounts)| (grants_on(*lean), accounts.clone())).collect();
+        let granted = Granted { launch: self.launch.clone(), volumes, grants };
         let mut build = share(name).mode(self.mode).lists(&self.lists).granted_on(&image(1), &granted);
         if self.volumes {
             build = build.volumes();
+        }
+        if let Some(lean) = self.grants {
+            build = build.grants(&grants_on(lean).operations.into_iter().collect::<Vec<_>>());
         }
         if self.retain {
             build = build.retain();
@@ -283,7 +300,9 @@ impl Case {
         for image in aws.images.values_mut().filter(|i| i.snapshots.iter().all(|id| !aws.snapshots.contains_key(id))) {
             image.encryption = Encryption::None; // Nothing is left that could be encrypted.
         }
+        aws.grants = [false, true].map(grants_on).into_iter().zip(self.grants.iter().cloned()).collect();
         let mut world = World::of([]);
+        world.cluster.parts = aws.parts();
         world.aws = aws;
         world.cluster.policy.allow_public = self.allow_public;
         world.cluster.policy.launch_permission_quota = self.quota;

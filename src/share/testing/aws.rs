@@ -1,20 +1,26 @@
 //! An AWS that is plain data: who holds what, and what AWS would refuse. The rules are those of aws.md sections 1 and 2; that
 //! it behaves like the simulator is a property in `tests/it/properties.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use amishare::{
-    api::{ImageId, ImageRef, Principal, Reason, SnapshotId},
-    aws::failure::Failure,
+    api::{AccountId, GrantsOn, ImageId, ImageRef, KeyArn, Principal, Reason, SnapshotId},
+    aws::{
+        failure::Failure,
+        words::{Key, KeyManager},
+    },
     share::{
         claim::{Claim, Standing},
-        observed::{Image, Observed, Permissions, Sight, Target},
+        observed::{Image, KeySight, Observed, Part, Permissions, Sight, Target},
         outcome::Outcome,
         plan::{Change, Plan, Refusal},
     },
 };
 
-use super::{OTHER, OWNER, accounts, image, owner, snapshot};
+use super::{OTHER, OWNER, accounts, grants_on, image, kms_key, owner, snapshot};
 
 type Principals = BTreeSet<Principal>;
 
@@ -57,6 +63,8 @@ pub struct Aws {
     pub images: BTreeMap<ImageId, AwsImage>,
     /// Who holds createVolumePermission; a snapshot that is not here is gone.
     pub snapshots: BTreeMap<SnapshotId, Principals>,
+    /// Who holds grants of ours on the owner's key.
+    pub grants: BTreeMap<GrantsOn, Principals>,
     pub closed: Principals,
     pub blocks_public: bool,
     pub quota: usize,
@@ -81,6 +89,7 @@ impl Default for Aws {
         Self {
             images: BTreeMap::from([(image(1).id, image_of(&[1, 2])), (image(2).id, image_of(&[3]))]),
             snapshots: (1..=4).map(|n| (snapshot(n), Principals::new())).collect(),
+            grants: [false, true].map(|lean| (grants_on(lean), Principals::new())).into(),
             closed: accounts(super::CLOSED),
             blocks_public: false,
             quota: 1000,
@@ -102,24 +111,28 @@ impl Aws {
         match target {
             Target::Image(id) => self.images[id].launch.clone(),
             Target::Snapshot(id) => self.snapshots.get(id).cloned().unwrap_or_default(),
+            Target::Grants(on) => self.grants.get(on).cloned().unwrap_or_default(),
         }
     }
 
     /// Who holds what.
     pub fn all_held(&self) -> BTreeMap<Target, Principals> {
         let images = self.images.keys().cloned().map(Target::Image);
-        images.chain(self.snapshots.keys().cloned().map(Target::Snapshot)).map(|t| (t.clone(), self.held(&t))).collect()
+        let snapshots = self.snapshots.keys().cloned().map(Target::Snapshot);
+        let grants = self.grants.keys().cloned().map(Target::Grants);
+        images.chain(snapshots).chain(grants).map(|t| (t.clone(), self.held(&t))).collect()
     }
 
     /// How an encrypted image or snapshot is encrypted.
     pub fn encryption(&self, target: &Target) -> Encryption {
         let of = |image: &&AwsImage| match target {
-            Target::Image(_) => true,
+            Target::Image(_) | Target::Grants(_) => true,
             Target::Snapshot(id) => image.snapshots.contains(id),
         };
         match target {
             Target::Image(id) => self.images[id].encryption,
             Target::Snapshot(_) => self.images.values().find(of).map_or(Encryption::None, |image| image.encryption),
+            Target::Grants(_) => Encryption::CustomerKey,
         }
     }
 
@@ -133,7 +146,21 @@ impl Aws {
             && match target {
                 Target::Image(id) => *principal != Principal::Everyone || public_is_possible(id),
                 Target::Snapshot(id) => self.snapshots.contains_key(id),
+                Target::Grants(_) => matches!(principal, Principal::Account(_) | Principal::Grantee(_)),
             }
+    }
+
+    /// What the images are made of that can be seen.
+    pub fn parts(&self) -> BTreeMap<ImageId, BTreeSet<Part>> {
+        let seen = |id: &ImageId| self.see(&image(1).beside(id.clone())).0.image().cloned();
+        let parts = |image: Image| {
+            let key = match self.images[&image.id].encryption {
+                Encryption::CustomerKey => Some(Part::Key(kms_key(false))),
+                Encryption::None | Encryption::DefaultKey => None,
+            };
+            (image.id, image.snapshots.into_iter().map(Part::Snapshot).chain(key).collect())
+        };
+        self.images.keys().filter_map(seen).map(parts).collect()
     }
 
     /// What `observe` would see.
@@ -158,9 +185,72 @@ impl Aws {
             (None, None) => Permissions::Gone,
         };
         let snapshots = looked_at.into_iter().map(|id| (id.clone(), permissions(&id))).collect();
-        let elsewhere = BTreeMap::new();
         let wants_public = claims.iter().any(|claim| claim.lists.contains(&Principal::Everyone));
-        Ok(Observed { sight, launch, snapshots, elsewhere, public_blocked: wants_public.then_some(self.blocks_public) })
+        let mut observed = Observed {
+            snapshots,
+            public_blocked: wants_public.then_some(self.blocks_public),
+            ..Observed::of(sight, launch)
+        };
+        if claims.iter().any(|claim| acting(&claim)) {
+            self.see_keys(&mut observed, claims);
+        }
+        Ok(observed)
+    }
+
+    /// The keys and the grants on them. Nobody is let use a key by its policy but its owner.
+    fn see_keys(&self, observed: &mut Observed, claims: &[Claim]) {
+        let acting = |c: &&Claim| c.standing.writes() || matches!(c.standing, Standing::Observing | Standing::Leaving);
+        let encryption = observed.sight.image().map(|image| self.images[&image.id].encryption);
+        let mut image_key = match encryption {
+            None | Some(Encryption::None) => None,
+            Some(encryption) => Some(kms_key(encryption == Encryption::DefaultKey)),
+        };
+        if let (Some(image), Some(key)) = (observed.sight.image(), &image_key) {
+            let missing = image.snapshots.iter().find(|id| !self.snapshots.contains_key(*id));
+            let unlisted = |id: &SnapshotId| {
+                let message = format!("{id} is not listed by AWS");
+                Failure::answered("DescribeSnapshots", "InvalidSnapshot.NotFound", &message)
+            };
+            let all = || image.snapshots.iter().map(|id| (id.clone(), key.clone())).collect();
+            observed.snapshot_keys = missing.map_or_else(|| Ok(all()), |id| Err(unlisted(id)));
+        }
+        image_key = image_key.filter(|_| observed.snapshot_keys.is_ok());
+        let recorded = claims.iter().filter(acting).flat_map(|c| c.granted.grants.keys().cloned());
+        let asked = claims.iter().filter(acting).filter_map(|c| c.lists_for_grants.clone()?.operations);
+        let key = image_key.clone().filter(|_| matches!(observed.sight, Sight::Shareable(_)));
+        let on = |operations| Some(GrantsOn { key: key.clone()?, operations });
+        let looked_at: BTreeSet<GrantsOn> = recorded.chain(asked.filter_map(on)).collect();
+        let owner: AccountId = OWNER.parse().unwrap();
+        let account = observed.sight.image().map_or(Some(owner), |image| image.owner);
+        let keys: BTreeSet<KeyArn> = looked_at.iter().map(|on| on.key.clone()).chain(image_key).collect();
+        let sight = |arn: KeyArn| {
+            let seen = if account == Some(owner) { KeySight::Own(Arc::new(self.key(&arn))) } else { KeySight::Foreign };
+            (arn, seen)
+        };
+        observed.keys = keys.into_iter().map(sight).collect();
+        let not_ours = Failure::wrong_identity("belongs to another account".into());
+        let is_recorded = |on: &GrantsOn| claims.iter().any(|claim| claim.granted.grants.contains_key(on));
+        let permissions = |on: &GrantsOn| match account == Some(owner) {
+            true => Permissions::Held(self.grants.get(on).cloned().unwrap_or_default()),
+            false if is_recorded(on) => Permissions::Unread(not_ours.clone()),
+            false => Permissions::Gone,
+        };
+        observed.grants = looked_at.iter().map(|on| (on.clone(), permissions(on))).collect();
+    }
+
+    fn key(&self, arn: &KeyArn) -> Key {
+        let is_default = *arn == kms_key(true);
+        let mut key = Key {
+            arn: arn.clone(),
+            manager: if is_default { KeyManager::Aws } else { KeyManager::Customer },
+            state: "Enabled".into(),
+            policy: Ok(r#"{"Statement": []}"#.into()),
+            grants: Ok(Vec::new()),
+        };
+        for (on, holders) in self.grants.iter().filter(|(on, _)| on.key == *arn) {
+            key.change(on, holders, &Principals::new());
+        }
+        key
     }
 
     fn see(&self, image: &ImageRef) -> (Sight, Option<Principals>) {
@@ -202,7 +292,11 @@ impl Aws {
     /// What `apply` would do, when nothing interrupts it.
     pub fn apply(&mut self, plan: &Plan) -> Outcome {
         let mut outcome = Outcome::default();
-        plan.changes.iter().for_each(|change| self.change(change, &mut outcome));
+        for planned in &plan.changes {
+            if let Some(change) = outcome.without_the_impossible(planned, plan) {
+                self.change(&change, &mut outcome);
+            }
+        }
         outcome
     }
 
@@ -232,6 +326,7 @@ impl Aws {
         let held = match target {
             Target::Image(id) => &mut self.images.get_mut(id).unwrap().launch,
             Target::Snapshot(id) => self.snapshots.get_mut(id).unwrap(),
+            Target::Grants(on) => self.grants.entry(on.clone()).or_default(),
         };
         let before = entities(held);
         held.retain(|p| !change.remove.contains(p));

@@ -1,10 +1,10 @@
 //! The objects of an API server, and what a reconcile does with them: `Reconciler::image` without Kubernetes and without AWS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amishare::{
     api::{
-        AmiShareStatus, ConditionType, ImageId, ImageRef, SnapshotId,
+        AmiShareStatus, ConditionType, ImageId, ImageRef,
         conditions::find,
         stored::{Content, Stored},
     },
@@ -13,7 +13,7 @@ use amishare::{
         claim::{Claim, ObjectKey, Standing},
         granted::Granted,
         notices::{self, Notice},
-        observed::{Elsewhere, Observed},
+        observed::{Elsewhere, Observed, Part, Target},
         outcome::Outcome,
         plan::{Plan, Policy, Refusal, Refusals, plan},
         status::{self, Subject, View},
@@ -30,6 +30,8 @@ use super::{key, now, share::store_status};
 pub struct Cluster {
     pub objects: BTreeMap<ObjectKey, Stored>,
     pub policy: Policy,
+    /// What the images are made of that AWS shows, whether an object has seen it or not.
+    pub parts: BTreeMap<ImageId, BTreeSet<Part>>,
     pub now: Timestamp,
     /// Whom AWS refused lately.
     pub remembered: BTreeMap<ImageId, Refusals>,
@@ -43,7 +45,8 @@ impl Cluster {
     pub fn new(objects: impl IntoIterator<Item = Stored>) -> Self {
         let objects = objects.into_iter().map(|object| (ObjectKey::of(&object), object)).collect();
         let (remembered, events) = (BTreeMap::new(), Vec::new());
-        Self { objects, policy: Policy::default(), now: now(), remembered, events, writes: 0 }
+        let parts = BTreeMap::new();
+        Self { objects, policy: Policy::default(), parts, now: now(), remembered, events, writes: 0 }
     }
 
     /// What the objects say about an image.
@@ -61,13 +64,13 @@ impl Cluster {
         Self { policy, ..self.clone() }
     }
 
-    /// What claims on other images say about the snapshots that were looked at.
-    pub fn elsewhere(&self, image: &ImageRef, seen: &Observed) -> BTreeMap<SnapshotId, Vec<Elsewhere>> {
+    /// What claims on other images say about the parts that were looked at.
+    pub fn elsewhere(&self, image: &ImageRef, seen: &Observed) -> BTreeMap<Target, Vec<Elsewhere>> {
         let shares = Shares::default();
         for object in self.objects.values() {
             shares.take_in(0, Event::Apply(object.clone()));
         }
-        shares.elsewhere(image, seen.snapshots.keys(), &BTreeMap::new(), self.now, &self.policy)
+        shares.elsewhere(image, seen.parts().map(|(target, _)| target), &self.parts, self.now, &self.policy)
     }
 
     /// What there is to do.

@@ -12,7 +12,7 @@ pub mod world;
 use std::collections::BTreeSet;
 
 use amishare::{
-    api::{ImageRef, Principal, Site, SnapshotId},
+    api::{GrantOperation, GrantsOn, ImageRef, KeyArn, Principal, Site, SnapshotId},
     share::claim::ObjectKey,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -42,6 +42,19 @@ pub fn image(number: u64) -> ImageRef {
 /// A snapshot by its number; 4 belongs to no image any more.
 pub fn snapshot(number: u64) -> SnapshotId {
     format!("snap-{number:08x}").parse().unwrap()
+}
+
+/// The key of images that are encrypted with one of the owner's, or `aws/ebs`.
+pub fn kms_key(default: bool) -> KeyArn {
+    // Those that the simulator makes up.
+    let id = if default { "11111111-2222-4333-8444-555555555555" } else { "22222222-3333-4444-8555-666666666666" };
+    format!("arn:aws:kms:{REGION}:{OWNER}:key/{id}").parse().unwrap()
+}
+
+/// The grants on the owner's key: all that a launch and a copy take, or only what a launch does.
+pub fn grants_on(lean: bool) -> GrantsOn {
+    let operations = if lean { GrantOperation::LAUNCH.into() } else { GrantOperation::LAUNCH_AND_COPY.into() };
+    GrantsOn { key: kms_key(false), operations }
 }
 
 /// An account by its number.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use amishare::{
     api::{
-        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, IdentityName, ImageRef,
-        Interval, ON_DELETE, Principal, Reason, Site,
-        ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, ShareMode, ShareWith},
+        ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, GrantOperation,
+        IdentityName, ImageRef, Interval, ON_DELETE, Principal, Reason, Site,
+        ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, Kms, KmsGrants, ShareMode, ShareWith},
         conditions::whole_seconds,
         stored::{Content, Share, Stored, Unreadable},
     },
@@ -34,6 +34,7 @@ pub fn share(name: &str) -> Build {
         image: ImageSelector { id: Some(image(1).id) },
         share_with: ShareWith::default(),
         create_volume_permission: CreateVolumePermission::None,
+        kms: Kms::default(),
         mode: ShareMode::Authoritative,
         deletion_policy: DeletionPolicy::Revoke,
         expires_at: None,
@@ -55,6 +56,7 @@ pub fn share_with(principals: &BTreeSet<Principal>) -> ShareWith {
             Principal::Organization(arn) => drop(with.organization_arns.insert(arn)),
             Principal::OrganizationalUnit(arn) => drop(with.organizational_unit_arns.insert(arn)),
             Principal::Everyone => with.public = true,
+            Principal::Grantee(_) => panic!("is not listed there"),
         }
     }
     with
@@ -96,6 +98,17 @@ impl Build {
     /// Asks for createVolumePermission too.
     pub fn volumes(self) -> Self {
         self.with(|spec| spec.create_volume_permission = CreateVolumePermission::Accounts)
+    }
+
+    /// Asks for grants of these operations on the keys too.
+    pub fn grants(self, operations: &[GrantOperation]) -> Self {
+        let operations = operations.iter().copied().collect();
+        self.with(|spec| spec.kms = Kms { grants: KmsGrants::Accounts, operations, ..Kms::default() })
+    }
+
+    /// Asks for a grant for this role or user.
+    pub fn grantee(self, arn: &str) -> Self {
+        self.with(|spec| spec.kms.additional_grantee_arns.extend([arn.parse().unwrap()]))
     }
 
     pub fn retain(self) -> Self {

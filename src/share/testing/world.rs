@@ -85,6 +85,7 @@ impl World {
         }
         match self.aws.observe(image, &claims) {
             Ok(mut before) => {
+                self.cluster.parts = self.aws.parts();
                 before.elsewhere = self.cluster.elsewhere(image, &before);
                 Some((claims, before))
             }

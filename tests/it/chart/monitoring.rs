@@ -23,8 +23,8 @@ fn exposed() -> BTreeMap<String, BTreeSet<String>> {
     metrics.concurrency("amishare", 1);
     metrics.in_backoff("amishare", 1);
     metrics.aws_request("ec2", "DescribeImages", &site, "RequestLimitExceeded", Duration::ZERO);
-    metrics.lane_wait("DescribeImages", &site, Duration::ZERO);
-    metrics.lane("DescribeImages", &site, 1.0, 1.0, 1);
+    metrics.lane_wait("ec2", "DescribeImages", &site, Duration::ZERO);
+    metrics.lane("ec2", "DescribeImages", &site, 1.0, 1.0, 1);
     metrics.kube_request("patch", "amishares", 200);
     metrics.drift_corrected(1);
     metrics.leads(true);

@@ -27,6 +27,10 @@ pub enum Command {
     VolumePermissions,
     /// `GetImageBlockPublicAccessState`.
     PublicAccess,
+    /// `DescribeSnapshots`.
+    Keys,
+    /// `DescribeKey`, `GetKeyPolicy` and `ListGrants`.
+    Key,
     /// The finalizer comes.
     Hold,
     /// The finalizer goes.
@@ -47,6 +51,10 @@ pub enum Command {
     GiveVolumes,
     /// createVolumePermission is taken away.
     TakeVolumes,
+    /// A grant is made.
+    Grant,
+    /// A grant is revoked.
+    Revoke,
     /// A further part of a change that is too large for one call.
     Batch,
     /// A part of what AWS has just refused.
@@ -100,6 +108,10 @@ fn read_or_write(call: &simulator::Call) -> Command {
             Command::GiveVolumes
         }
         "ModifySnapshotAttribute" => Command::TakeVolumes,
+        "DescribeSnapshots" => Command::Keys,
+        "DescribeKey" | "GetKeyPolicy" | "ListGrants" => Command::Key,
+        "CreateGrant" => Command::Grant,
+        "RevokeGrant" => Command::Revoke,
         other => panic!("{other} is a new kind of call: it needs a name here, and a scenario that reaches it"),
     }
 }

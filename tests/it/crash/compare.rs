@@ -7,12 +7,12 @@ use std::{
 
 use amishare::{
     api::{AmiShare, REQUESTED_AT},
-    simulator::Simulator,
+    simulator::{Key, Simulator},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
-/// Who holds which permission in AWS, by image and snapshot.
+/// Who holds which permission in AWS, by image and snapshot, and whom grants name, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings(BTreeMap<String, BTreeSet<String>>);
 
@@ -24,7 +24,9 @@ impl Holdings {
             let images = regions().flat_map(|r| &r.images).map(|(id, i)| (id, i.launch_permissions.to_strings()));
             let snapshots = regions().flat_map(|r| &r.snapshots);
             let snapshots = snapshots.map(|(id, s)| (id, s.create_volume_permissions.to_strings()));
-            Self(images.chain(snapshots).map(|(id, held)| (id.clone(), held)).collect())
+            let grantees = |key: &Key| key.grants.values().map(|grant| grant.grantee.clone()).collect();
+            let keys = regions().flat_map(|r| r.keys.values()).map(|key| (&key.arn, grantees(key)));
+            Self(images.chain(snapshots).chain(keys).map(|(id, held)| (id.clone(), held)).collect())
         })
     }
 

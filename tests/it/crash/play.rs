@@ -255,7 +255,8 @@ impl<'a> Play<'a> {
     fn patience(&self) -> Duration {
         match (self.ground.time, self.scenario.is_drift) {
             (Time::Real, _) => crate::harness::DEADLINE,
-            (Time::Simulated, false) => INTERVAL / 2,
+            // Of a grant that was revoked when the answer was lost, it takes five minutes to tell that it is gone.
+            (Time::Simulated, false) => INTERVAL.mul_f64(0.9),
             (Time::Simulated, true) => 2 * INTERVAL + A_MOMENT,
         }
     }

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{
     commands::Command::{
-        Batch, Event, Give, GiveAndTake, GiveVolumes, Hold, Images, IsNewest, LaunchPermissions, LetGo, List, Narrow,
-        PublicAccess, Record, Status, Take, TakeVolumes, VolumePermissions, Watch,
+        Batch, Event, Give, GiveAndTake, GiveVolumes, Grant, Hold, Images, IsNewest, Key, Keys, LaunchPermissions,
+        LetGo, List, Narrow, PublicAccess, Record, Revoke, Status, Take, TakeVolumes, VolumePermissions, Watch,
     },
     scenario::{
         Scenario,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     harness::world::{IMAGE, SNAPSHOT},
+    keys::KEY,
     moving::{OTHER_IMAGE, TWO_IMAGES},
 };
 
@@ -84,6 +85,43 @@ pub fn new_share() -> Scenario {
             Status,
             Event,
         ],
+        ..Scenario::default()
+    }
+}
+
+/// [`IMAGE`], encrypted with [`KEY`].
+const ENCRYPTED: &str = r#"
+snapshots: [{id: snap-0123456789abcdef0, region: us-east-1, owner: "999988887777", encryption: customerKey}]
+images: [{id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}]
+"#;
+
+const ROOT_OF_A: &str = "arn:aws:iam::111111111111:root";
+const ROOT_OF_B: &str = "arn:aws:iam::222222222222:root";
+
+fn with_grants(accounts: &[&str]) -> serde_json::Value {
+    json!({"kms": {"grants": "Accounts"}, "shareWith": {"accountIds": accounts}})
+}
+
+pub fn new_share_of_an_encrypted_image() -> Scenario {
+    Scenario {
+        name: "new share of an encrypted image",
+        world: ENCRYPTED,
+        trigger: vec![Create("base", with_grants(&[A, B]))],
+        done: |end| end.held.on(IMAGE) == set(&[A, B]) && end.held.on(KEY) == set(&[ROOT_OF_A, ROOT_OF_B]),
+        reaches: &[Keys, Key, Grant, Give],
+        ..Scenario::default()
+    }
+}
+
+/// In simulated time only: of a grant that was revoked when the answer was lost, it takes five minutes to tell that it is gone.
+pub fn account_taken_off_an_encrypted_image() -> Scenario {
+    Scenario {
+        name: "account taken off an encrypted image",
+        world: ENCRYPTED,
+        before: vec![Create("base", with_grants(&[A, B]))],
+        trigger: vec![Change("base", with_grants(&[A]))],
+        done: |end| end.held.on(IMAGE) == set(&[A]) && end.held.on(KEY) == set(&[ROOT_OF_A]),
+        reaches: &[Take, Revoke],
         ..Scenario::default()
     }
 }

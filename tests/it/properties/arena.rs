@@ -7,8 +7,11 @@ use std::{
 };
 
 use amishare::{
-    api::{ImageRef, Principal, Site},
-    aws::{Aws, Ec2},
+    api::{GrantsOn, ImageRef, Principal, Site},
+    aws::{
+        Aws, Services,
+        grant_name::{grantee_arn, name},
+    },
     config::Identities,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
     share::{
@@ -20,8 +23,9 @@ use amishare::{
         plan::Plan,
     },
     simulator::{
-        EncryptionScenario, Fault, FaultKind, ImagePublicAccess, ImageScenario, ImageState, ProductCode,
-        PublicAccessScenario, Quotas, Scenario, Simulator, SnapshotPublicAccess, SnapshotScenario,
+        self, EncryptionScenario, Fault, FaultKind, ImagePublicAccess, ImageScenario, ImageState, KeyGrant,
+        KeyScenario, ProductCode, PublicAccessScenario, Quotas, Scenario, Simulator, SnapshotPublicAccess,
+        SnapshotScenario,
     },
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -32,9 +36,10 @@ use tokio::runtime::Runtime;
 
 use crate::testing::{
     OTHER, OWNER, REGION,
+    arbitrary::everybody,
     aws::{self, Encryption, State},
     cluster::Cluster,
-    image, snapshot,
+    grants_on, image, kms_key, snapshot,
     world::World,
 };
 
@@ -48,7 +53,7 @@ pub fn run<T>(case: impl Future<Output = T>) -> T {
 pub struct Arena {
     pub cluster: Cluster,
     pub simulator: Simulator,
-    ec2: Arc<Ec2>,
+    aws: Services,
 }
 
 /// The SDK of the images' owner, on tokio's time.
@@ -71,12 +76,15 @@ impl Arena {
                 simulated.regions.get_mut(REGION).unwrap().snapshots.remove(snapshot(number).as_str());
             }
         });
+        simulator.with_world(|simulated| seed_grants(simulated, &world.aws));
         // Thousands of cases in a few seconds of real time.
         let aws = Aws::new(&sdk(simulator.http_client()), 1e5, Entropy::from_seed(0), Arc::new(Metrics::new()));
         let site = Site::own(REGION.parse().unwrap());
         // With the ambient credentials, nobody has to be asked who they are.
-        let ec2 = aws.ec2(&site, &Identities::default().all()[0]).now_or_never().unwrap().unwrap();
-        Self { cluster: world.cluster.clone(), simulator, ec2 }
+        let services = aws.reach(&site, &Identities::default().all()[0]).now_or_never().unwrap().unwrap();
+        let mut cluster = world.cluster.clone();
+        cluster.parts = world.aws.parts();
+        Self { cluster, simulator, aws: services }
     }
 
     /// Reconciles an image once.
@@ -88,11 +96,11 @@ impl Arena {
             }
             return None;
         }
-        let mut before = observe(&self.ec2, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
+        let mut before = observe(&self.aws, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
         before.elsewhere = self.cluster.elsewhere(image, &before);
         let plan = self.cluster.plan(image, &claims, &before);
         self.cluster.secure(image, &claims, &plan, usize::MAX);
-        let outcome = apply(&self.ec2, &plan, &|| true).await;
+        let outcome = apply(&self.aws, &plan, &|| true).await;
         self.cluster.finish(image, &claims, &before, &plan, &outcome);
         Some((plan, outcome))
     }
@@ -101,12 +109,12 @@ impl Arena {
     pub async fn reconcile_until_killed(&mut self, image: &ImageRef, calls: u32) {
         let claims = self.cluster.claims(image);
         if claims.iter().any(Claim::needs_aws) {
-            let mut before = observe(&self.ec2, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
+            let mut before = observe(&self.aws, image, &claims, &Look::now(Urgency::Check)).await.unwrap();
             before.elsewhere = self.cluster.elsewhere(image, &before);
             let plan = self.cluster.plan(image, &claims, &before);
             self.cluster.secure(image, &claims, &plan, usize::MAX);
-            self.simulator.add_fault(Fault::new(FaultKind::AccessDenied).on("Modify*").after(calls));
-            apply(&self.ec2, &plan, &|| true).await;
+            self.simulator.add_fault(Fault::new(FaultKind::AccessDenied).on("*").after(calls));
+            apply(&self.aws, &plan, &|| true).await;
             self.simulator.clear_faults();
         }
     }
@@ -114,7 +122,7 @@ impl Arena {
     /// The calls so far that would change a permission.
     pub fn modifications(&self) -> Vec<String> {
         let calls = self.simulator.calls().into_iter().map(|call| call.action);
-        calls.filter(|action| action.starts_with("Modify")).collect()
+        calls.filter(|action| action.starts_with("Modify") || action.ends_with("eGrant")).collect()
     }
 
     /// Who holds a launch permission on image 1.
@@ -136,7 +144,21 @@ impl Arena {
             let held = self.simulator.create_volume_permissions(REGION, id.as_str());
             (Target::Snapshot(id), read(held))
         });
-        images.into_iter().chain(snapshots.collect::<Vec<_>>()).collect()
+        images.into_iter().chain(snapshots.collect::<Vec<_>>()).chain(self.grants()).collect()
+    }
+
+    /// Who holds grants of ours.
+    fn grants(&self) -> Vec<(Target, BTreeSet<Principal>)> {
+        let names = self.simulator.with_world(|world| {
+            let key = world.key(kms_key(false).as_str());
+            let grants = key.into_iter().flat_map(|key| key.grants.values());
+            grants.filter_map(|grant| grant.name.clone()).collect::<BTreeSet<String>>()
+        });
+        let holders = |on: &GrantsOn| {
+            let holds = |p: &Principal| name(on, p).is_some_and(|name| names.contains(&name));
+            everybody().into_iter().filter(holds).collect()
+        };
+        [false, true].map(grants_on).map(|on| (Target::Grants(on.clone()), holders(&on))).into()
     }
 }
 
@@ -147,6 +169,28 @@ pub struct Sleep;
 impl aws_sdk_ec2::config::AsyncSleep for Sleep {
     fn sleep(&self, duration: std::time::Duration) -> aws_sdk_ec2::config::Sleep {
         aws_sdk_ec2::config::Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+/// Grants of ours that are there already.
+fn seed_grants(simulated: &mut simulator::World, aws: &aws::Aws) {
+    let created = simulated.now();
+    for (on, holders) in &aws.grants {
+        for (index, principal) in holders.iter().enumerate() {
+            let id = format!("{:032x}{index:032x}", on.operations.len());
+            let grant = KeyGrant {
+                id: id.clone(),
+                name: name(on, principal),
+                grantee: grantee_arn(&on.key, principal).unwrap(),
+                retiring: None,
+                issuing_account: format!("arn:aws:iam::{OWNER}:root"),
+                operations: on.operations.iter().map(|operation| operation.name().to_owned()).collect(),
+                constraints: BTreeMap::new(),
+                created,
+                effective: created,
+            };
+            simulated.key_mut(on.key.as_str()).unwrap().grants.insert(id, grant);
+        }
     }
 }
 
@@ -188,6 +232,7 @@ fn scenario(aws: &aws::Aws) -> Scenario {
             scenario.images.push(image);
         }
     }
+    scenario.keys.push(KeyScenario { arn: kms_key(false).to_string(), ..KeyScenario::default() });
     for (id, held) in &aws.snapshots {
         let encryption = match aws.encryption(&Target::Snapshot(id.clone())) {
             Encryption::None => EncryptionScenario::None,

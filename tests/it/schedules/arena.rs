@@ -15,7 +15,7 @@ use super::{
     claims::{Claims, SCRIBBLED},
     operator::Operator,
     outcome::{TO_CHANGE, TO_DRIFT, is_seen},
-    places::{OBJECTS, REGIONS, Target, Who, image_id, scenario},
+    places::{ENCRYPTED, IMAGES, OBJECTS, REGIONS, Target, Who, image_id, scenario},
     step::{Bad, Edit, Schedule, Scribble, Spec, Step},
 };
 use crate::{
@@ -324,6 +324,8 @@ impl Arena {
                 "region": REGIONS[region], "image": {"id": image_id(*image)}, "shareWith": share_with(*lists), "mode": mode,
                 "createVolumePermission": volumes_word(*volumes), "deletionPolicy": policy_word(*retain),
                 "interval": interval, "suspend": suspend,
+                // Where images are encrypted, everybody who is listed is to be able to launch them.
+                "kms": {"grants": if region == IMAGES[ENCRYPTED[0]].0 { "Accounts" } else { "None" }},
             },
         });
         if let Some(ends) = ends {

@@ -10,6 +10,7 @@ use amishare::{
 use super::{
     arena::{Arena, Giver},
     claims::Claim,
+    keys,
     operator::{DEADLINE, LATENCY},
     places::{Target, Who},
     run::Violation,
@@ -73,7 +74,7 @@ pub fn check(arena: &mut Arena, served: &[Served], calls: &[Call]) -> Result<(),
             arena.givers.retain(|(target, one), _| *target != change.target || change.remove.and(*one).is_nobody());
         }
     }
-    Ok(())
+    keys::check_launches(arena)
 }
 
 fn may_add(arena: &Arena, change: &Change) -> Result<(), Violation> {

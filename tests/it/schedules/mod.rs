@@ -7,6 +7,7 @@ mod arena;
 mod authority;
 mod claims;
 mod found;
+mod keys;
 mod operator;
 mod outcome;
 mod places;

@@ -8,7 +8,8 @@ use amishare::simulator::ImageState;
 use super::{
     arena::{Arena, Giver, SETTLE},
     claims::Claim,
-    places::{ENCRYPTED, OBJECTS, REGIONS, Target, Who},
+    keys,
+    places::{ENCRYPTED, IMAGES, OBJECTS, REGIONS, Target, Who},
     run::Violation,
 };
 
@@ -51,15 +52,18 @@ fn check_region(arena: &Arena, region: usize) -> Result<(), Violation> {
     for target in Target::all_in(region) {
         check_target(arena, &claims, target)?;
     }
+    if region == IMAGES[ENCRYPTED[0]].0 {
+        keys::check_grants(arena, &claims)?;
+    }
     claims.iter().try_for_each(|claim| check_object(arena, &claims, claim))
 }
 
-fn is_available(arena: &Arena, image: usize) -> bool {
+pub fn is_available(arena: &Arena, image: usize) -> bool {
     arena.state_of(image) == ImageState::Available
 }
 
 /// Whom a claim lists that is not over and not on its way out.
-fn listed(arena: &Arena, claim: &Claim, target: Target) -> Who {
+pub fn listed(arena: &Arena, claim: &Claim, target: Target) -> Who {
     if claim.deleting() || claim.is_over(arena.now()) {
         return Who::NOBODY;
     }
@@ -116,7 +120,8 @@ fn check_target(arena: &Arena, claims: &[&Claim], target: Target) -> Result<(), 
 /// Who cannot be given a permission.
 fn impossible(arena: &Arena, target: Target) -> Who {
     let never = Who::CLOSED.or(Who::OWNER);
-    let cannot_be_public = target == Target::Image(ENCRYPTED) || arena.blocks_public(target.region());
+    let encrypted = ENCRYPTED.iter().any(|image| target == Target::Image(*image));
+    let cannot_be_public = encrypted || arena.blocks_public(target.region());
     if cannot_be_public { never.or(Who::EVERYONE) } else { never }
 }
 
@@ -179,6 +184,8 @@ fn expected(arena: &Arena, claim: &Claim) -> (&'static str, &'static [&'static s
         "GuardrailDenied",
         "EncryptedImageCannotBePublic",
         "PublicSharingBlocked",
+        "GranteeNotFound",
+        "GrantNotPossibleForOrganization",
     ];
     if claim.is_over(arena.now()) {
         return ("False", &["Expired"]);
@@ -187,6 +194,10 @@ fn expected(arena: &Arena, claim: &Claim) -> (&'static str, &'static [&'static s
     let mut refused = claim.lists.and(impossible(arena, target)).but(arena.held(target).but(Who::OWNER));
     if !arena.allow_public {
         refused = refused.or(claim.lists.and(Who::EVERYONE));
+    }
+    if ENCRYPTED.contains(&claim.image) {
+        // The key's policy lets nobody in.
+        refused = refused.or(claim.lists.and(Who::ORGANIZATIONS));
     }
     if refused.is_nobody() { ("True", &["Synced"]) } else { ("False", REFUSED) }
 }

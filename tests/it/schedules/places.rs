@@ -15,11 +15,14 @@ pub const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 /// The images: the Region by its position, and the snapshots by theirs.
 pub const IMAGES: [(usize, &[usize]); 4] = [(0, &[0, 1]), (0, &[1, 2]), (1, &[3]), (1, &[4])];
 
-/// The snapshots: the Region by its position. The second is a part of two images, the last is encrypted.
+/// The snapshots: the Region by its position. The second is a part of two images, the last two are encrypted.
 pub const SNAPSHOTS: [usize; 5] = [0, 0, 0, 1, 1];
 
-/// The image that is encrypted.
-pub const ENCRYPTED: usize = 3;
+/// The images that are encrypted, with one key.
+pub const ENCRYPTED: [usize; 2] = [2, 3];
+
+/// Their key.
+pub const KEY: &str = "arn:aws:kms:eu-west-1:999988887777:key/22222222-3333-4444-8555-666666666666";
 
 /// The objects: namespace, name, and the Region by its position.
 pub const OBJECTS: [(&str, &str, usize); 6] = [
@@ -190,9 +193,9 @@ pub fn scenario(seed: u64) -> Scenario {
             ..ImageScenario::default()
         }
     };
-    let encrypted = IMAGES[ENCRYPTED].1.iter().map(|snapshot| SnapshotScenario {
+    let encrypted = ENCRYPTED.into_iter().flat_map(|image| IMAGES[image].1).map(|snapshot| SnapshotScenario {
         id: snapshot_id(*snapshot),
-        region: REGIONS[IMAGES[ENCRYPTED].0].into(),
+        region: REGIONS[SNAPSHOTS[*snapshot]].into(),
         owner: OWNER.into(),
         encryption: EncryptionScenario::CustomerKey,
         ..SnapshotScenario::default()

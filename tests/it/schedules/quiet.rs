@@ -54,7 +54,8 @@ pub async fn check(arena: &mut Arena, report: &mut Report) -> Result<(), Violati
     let may_be_written = |path: &str| {
         let about = |claim: &&Claim| {
             let (namespace, name, _) = OBJECTS[claim.object];
-            path.contains(&format!("/{namespace}/amishares/{name}/"))
+            // The object, or its status.
+            format!("{path}/").contains(&format!("/{namespace}/amishares/{name}/"))
         };
         arena.claims.now().find(about).is_some_and(|claim| tries(claim.image))
     };

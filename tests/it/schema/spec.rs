@@ -185,7 +185,9 @@ async fn what_is_absent_or_null_is_shown_with_its_default() {
         + &document("nulls", &spec("{accountIds: null, public: null}", ", mode: null, interval: null, suspend: null"));
     world.apply_in(world.namespace(), &file).await.unwrap();
     let wanted = "  spec:\n    createVolumePermission: None\n    deletionPolicy: Revoke\n    identity: default\n    image:\n      id: ami-12345678\n    \
-                  interval: 10m\n    mode: Authoritative\n    region: us-east-1\n    shareWith:\n      accountIds: []\n      \
+                  interval: 10m\n    kms:\n      additionalGranteeArns: []\n      grants: None\n      operations:\n      - CreateGrant\n      - Decrypt\n      \
+                  - DescribeKey\n      - GenerateDataKey\n      - GenerateDataKeyWithoutPlaintext\n      - ReEncryptFrom\n      - \
+                  ReEncryptTo\n    mode: Authoritative\n    region: us-east-1\n    shareWith:\n      accountIds: []\n      \
                   organizationArns: []\n      organizationalUnitArns: []\n      public: false\n    suspend: false\n";
     let shown = world.kubectl(&["get", "ams", "-o", "yaml"]).await;
     assert_eq!(shown.matches(wanted).count(), 2, "{shown}");

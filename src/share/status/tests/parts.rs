@@ -86,7 +86,7 @@ fn what_is_left_for_the_next_reconcile_is_under_way() {
     world.cluster.finish(&image(1), &claims, &before, &plan, &outcome);
     let words = "not given to 000000000001: left for the next reconcile, which follows at once";
     assert_eq!(launch(&world), said("False", "Progressing", words));
-    assert_eq!(types(&world), ["ImageAvailable", "SnapshotPermissionsSynced", "Reconciling"]);
+    assert_eq!(types(&world), ["ImageAvailable", "SnapshotPermissionsSynced", "KmsGrantsSynced", "Reconciling"]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_was_taken_is_off_the_record() {
     world.edit("a", |spec| spec.share_with = crate::share::testing::share::share_with(&accounts([1])));
     world.reconcile(&image(1));
     let volumes = [(snapshot(1), accounts([1])), (snapshot(2), accounts([1]))].into();
-    assert_eq!(world.cluster.granted("a", &image(1)), Record { launch: accounts([1]), volumes });
+    assert_eq!(world.cluster.granted("a", &image(1)), Record { launch: accounts([1]), volumes, ..Record::default() });
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_leaving_share_waits_for_an_image_that_is_not_listed_rather_than_leave_a_sna
 
 #[test]
 fn a_leaving_share_that_waits_does_not_take_the_same_back_again() {
-    let given = Record { launch: accounts([1]), volumes: [(snapshot(1), accounts([1]))].into() };
+    let given = Record { launch: accounts([1]), volumes: [(snapshot(1), accounts([1]))].into(), ..Record::default() };
     let mut world = World::of([share("a").granted_on(&image(1), &given).deleting()]);
     world.aws.snapshots.insert(snapshot(1), accounts([1]));
     world.aws.image(1).state = State::Pending;
