@@ -161,15 +161,18 @@ impl Ec2 {
             snapshots.iter().filter_map(|id| Some((id.clone(), known.get(id)?.clone()))).collect()
         };
         let missing: Vec<&SnapshotId> = snapshots.iter().filter(|id| !found.contains_key(*id)).collect();
+        let mut told = Vec::new();
         for part in missing.chunks(FILTERED) {
-            found.extend(self.describe_snapshots(part, urgency).await?);
+            told.append(&mut self.describe_snapshots(part, urgency).await?);
         }
-        let mut known = known();
-        if known.len() > REMEMBERED {
-            known.clear();
+        if !told.is_empty() {
+            let mut known = known();
+            if known.len() > REMEMBERED {
+                known.clear();
+            }
+            known.extend(told.iter().cloned());
+            found.extend(told);
         }
-        known.extend(found.iter().map(|(id, key)| (id.clone(), key.clone())));
-        drop(known);
         Ok(found)
     }
 

@@ -60,11 +60,8 @@ pub(super) async fn recall_parts(
         && let Some(seen) = describe(&aws.ec2, image, look).await?
     {
         let asks = claimants.iter().any(|claimant| claimant.claim.unrecorded_grants.is_some());
-        let keys = if asks && seen.encrypted {
-            keys_of(&aws.ec2, &seen.snapshots, look.urgency).await?.into_values().collect()
-        } else {
-            BTreeSet::new()
-        };
+        let keys =
+            if asks { keys_of(&aws.ec2, &seen, look.urgency).await?.into_values().collect() } else { BTreeSet::new() };
         for claimant in claimants {
             claimant.claim.recall(&seen.snapshots, &keys);
         }

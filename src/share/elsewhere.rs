@@ -15,7 +15,7 @@ use super::{
     claimant::Claimant,
     due,
     observe::{Look, describe, keys_of},
-    observed::{Observed, Part, Target},
+    observed::{Elsewhere, Observed, Part, Target},
     outcome::Outcome,
     plan::{Change, Plan, Policy},
     reconcile::Reconciler,
@@ -23,7 +23,7 @@ use super::{
     writer::{Sameness, WriteError},
 };
 use crate::{
-    api::{ImageId, ImageRef, stored::Stored},
+    api::{ImageId, ImageRef, Principal, stored::Stored},
     aws::{Freshness, Services, failure::Failure},
     runtime::runner::Failed,
 };
@@ -50,11 +50,7 @@ impl Reconciler {
         let unseen = self.shares.unseen_at(&image.site, &look.policy).into_iter().filter(|id| *id != image.id);
         let described = join_all(unseen.map(|id| async move {
             let Some(other) = describe(&aws.ec2, &image.beside(id), look).await? else { return Ok(None) };
-            let keys = if other.encrypted {
-                keys_of(&aws.ec2, &other.snapshots, look.urgency).await?
-            } else {
-                BTreeMap::new()
-            };
+            let keys = keys_of(&aws.ec2, &other, look.urgency).await?;
             let snapshots = other.snapshots.iter().cloned().map(Part::Snapshot);
             Ok(Some((other.id.clone(), snapshots.chain(keys.into_values().map(Part::Key)).collect())))
         }));
@@ -83,8 +79,7 @@ impl Reconciler {
             let known: Vec<Arc<Stored>> = known.into_values().collect();
             self.ask_for_newest(&others, &known, Sameness::Lists).await?;
         }
-        let targets: Vec<Target> = before.parts().map(|(target, _)| target).collect();
-        before.elsewhere = self.shares.elsewhere(image, targets.into_iter(), parts, now, policy);
+        before.elsewhere = self.elsewhere(image, before, parts, now, policy);
         Ok(())
     }
 
@@ -147,14 +142,9 @@ impl Reconciler {
         now: Timestamp,
         policy: &Policy,
     ) {
-        let are_grants = |change: &&Change| matches!(change.target, Target::Grants(_)) && !change.remove.is_empty();
-        for change in outcome.done.iter().filter(are_grants) {
-            let target = std::iter::once(change.target.clone());
-            let elsewhere = self.shares.elsewhere(image, target, &BTreeMap::new(), now, policy);
-            for other in elsewhere.into_values().flatten().filter(|other| !other.granted.is_disjoint(&change.remove)) {
-                self.queue.ask(Work::Image(image.beside(other.image)), Duration::ZERO);
-            }
-        }
+        let are_grants = |change: &&Change| matches!(change.target, Target::Grants(_));
+        let taken = outcome.done.iter().filter(are_grants);
+        self.wake(image, taken, |other| &other.granted, now, policy);
     }
 
     /// Asks for the images whose objects list somebody from whom a permission on a part has just been taken. They may have begun to
@@ -167,12 +157,24 @@ impl Reconciler {
         policy: &Policy,
     ) {
         let failed = outcome.failed.iter().map(|(change, _)| change);
-        for change in outcome.done.iter().chain(failed).filter(|change| !change.remove.is_empty()) {
+        self.wake(image, outcome.done.iter().chain(failed), |other| &other.lists, now, policy);
+    }
+
+    /// Asks for the other images of which a changed target is a part too, where claims have to do with somebody who has lost it.
+    fn wake<'a>(
+        &self,
+        image: &ImageRef,
+        changes: impl Iterator<Item = &'a Change>,
+        concerned: impl Fn(&Elsewhere) -> &BTreeSet<Principal>,
+        now: Timestamp,
+        policy: &Policy,
+    ) {
+        for change in changes.filter(|change| !change.remove.is_empty()) {
             let target = std::iter::once(change.target.clone());
             let elsewhere = self.shares.elsewhere(image, target, &BTreeMap::new(), now, policy);
-            for other in elsewhere.into_values().flatten().filter(|other| !other.lists.is_disjoint(&change.remove)) {
-                let other = image.beside(other.image);
-                self.queue.ask(Work::Image(other), Duration::ZERO);
+            for other in elsewhere.into_values().flatten().filter(|other| !concerned(other).is_disjoint(&change.remove))
+            {
+                self.queue.ask(Work::Image(image.beside(other.image)), Duration::ZERO);
             }
         }
     }

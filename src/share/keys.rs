@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{GrantOperation, GrantsOn, KeyArn, Principal, Reason},
-    aws::{grant_name::grantee_arn, words::Key},
+    aws::{failure::Failure, grant_name::grantee_arn, words::Key},
 };
 
 /// Who can use the keys of an image, as far as that was seen. Made once for all whom it is asked of: lists are long, and policies take
@@ -56,7 +56,7 @@ impl<'a> KeyRing<'a> {
     pub fn of(observed: &'a Observed) -> Self {
         let keys = match observed.image_keys() {
             Ok(keys) => Ok(keys.into_iter().map(|arn| Door::of(arn, observed)).collect()),
-            Err(failure) => Err(Refusal::new(failure.reason(), format!("the image's keys are not known: {failure}"))),
+            Err(failure) => Err(unknown(failure)),
         };
         Self { keys }
     }
@@ -101,7 +101,7 @@ impl<'a> Door<'a> {
         };
         match observed.keys.get(arn) {
             Some(KeySight::Own(key)) => Self { arn, shut, ..Self::of_own(arn, key) },
-            Some(KeySight::Unread(failure)) => nobody(Refusal::new(failure.reason(), format!("{arn}: {failure}"))),
+            Some(KeySight::Unread(failure)) => nobody(unread(arn, failure)),
             Some(KeySight::Foreign | KeySight::Gone) | None => {
                 nobody(Refusal::new(Reason::KmsAccessUnknown, format!("{arn} has not been looked at")))
             }
@@ -116,16 +116,14 @@ impl<'a> Door<'a> {
             .filter(|grant| !grant.constrained && is_enough(&grant.operations))
             .map(|grant| grant.grantee.as_str())
             .collect();
-        let failed =
-            |failure: &crate::aws::failure::Failure| Refusal::new(failure.reason(), format!("{arn}: {failure}"));
         let policy = match &key.policy {
             Ok(text) => KeyPolicy::read(text).map_err(|error| {
                 let message = format!("the policy of {arn} is not understood: {error}");
                 Refusal::new(Reason::KmsAccessUnknown, message)
             }),
-            Err(failure) => Err(failed(failure)),
+            Err(failure) => Err(unread(arn, failure)),
         };
-        let unseen = key.grants.as_ref().err().map(failed);
+        let unseen = key.grants.as_ref().err().map(|failure| unread(arn, failure));
         Self { arn, shut: None, granted, unseen, policy }
     }
 
@@ -181,12 +179,22 @@ impl<'a> Door<'a> {
     }
 }
 
-/// Whether `principal` can launch the image as it was seen: it takes a launch permission, and the use of every key. `unshared` says why
-/// those have no launch permission who have none.
+/// Why nothing can be told of the keys of an image: it is not known which they are.
+pub fn unknown(failure: &Failure) -> Refusal {
+    Refusal::new(failure.reason(), format!("the image's keys are not known: {failure}"))
+}
+
+/// Why something of a key cannot be told.
+fn unread(arn: &KeyArn, failure: &Failure) -> Refusal {
+    Refusal::new(failure.reason(), format!("{arn}: {failure}"))
+}
+
+/// Whether `principal` can launch the image as it was seen: it takes a launch permission, and the use of every key, which `access` tells.
+/// `unshared` says why those have no launch permission who have none.
 pub fn judge(
     principal: &Principal,
     observed: &Observed,
-    ring: &KeyRing<'_>,
+    access: impl FnOnce() -> Access,
     unshared: impl FnOnce() -> Refusal,
 ) -> Access {
     let image = match &observed.sight {
@@ -198,7 +206,7 @@ pub fn judge(
     match &observed.launch {
         // It needs no permission, and its own IAM policies say who may use its keys.
         _ if owner.as_ref() == Some(principal) => Access::Yes,
-        Some(held) if holds(held) => ring.access(principal),
+        Some(held) if holds(held) => access(),
         Some(_) => Access::No(unshared()),
         None => Access::Unknown(Refusal::new(Reason::AwsUnavailable, "it is not known who holds a launch permission")),
     }
@@ -206,9 +214,8 @@ pub fn judge(
 
 /// The statement that a key policy needs to let in those of `principals` whom no grant can name, in words.
 pub fn statement<'a>(principals: impl Iterator<Item = &'a Principal>) -> Option<String> {
-    let nameless = |p: &&Principal| matches!(p, Principal::Organization(_) | Principal::OrganizationalUnit(_));
-    let nameless: BTreeSet<&Principal> = principals.filter(nameless).collect();
-    (!nameless.is_empty()).then(|| format!("add to the key policy: {}", statement_for(nameless.into_iter())))
+    let statement = statement_for(principals);
+    (!statement.is_empty()).then(|| format!("add to the key policy: {statement}"))
 }
 
 /// Why nothing that is encrypted with `aws/ebs` can be shared.
@@ -267,9 +274,7 @@ pub fn wait(
     asked(principal, claims).next()?;
     let keys = match observed.image_keys() {
         Ok(keys) => keys,
-        Err(failure) => {
-            return Some(Refusal::new(failure.reason(), format!("the image's keys are not known: {failure}")));
-        }
+        Err(failure) => return Some(unknown(failure)),
     };
     keys.into_iter().find_map(|key| {
         let targets: Vec<Target> = asked(principal, claims)
@@ -282,7 +287,7 @@ pub fn wait(
         let refused = || targets.iter().find_map(|t| refusals.get(&(t.clone(), principal.clone()))).cloned();
         let unread = || {
             targets.iter().find_map(|t| match observed.on(t) {
-                Some(Permissions::Unread(failure)) => Some(Refusal::new(failure.reason(), format!("{key}: {failure}"))),
+                Some(Permissions::Unread(failure)) => Some(unread(key, failure)),
                 _ => None,
             })
         };

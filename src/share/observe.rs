@@ -79,8 +79,8 @@ pub async fn look_at_keys(aws: &Services, observed: &mut Observed, claims: &[Cla
     if !claims.iter().any(is_acting) {
         return;
     }
-    observed.snapshot_keys = match observed.sight.image().filter(|image| image.encrypted) {
-        Some(image) => keys_of(&aws.ec2, &image.snapshots, look.urgency).await,
+    observed.snapshot_keys = match observed.sight.image() {
+        Some(image) => keys_of(&aws.ec2, image, look.urgency).await,
         None => Ok(BTreeMap::new()),
     };
     let targets = grants_to_read(observed, claims);
@@ -121,17 +121,16 @@ pub async fn look_at_keys(aws: &Services, observed: &mut Observed, claims: &[Cla
     observed.grants = targets.into_iter().map(|on| (on.clone(), permissions(&on))).collect();
 }
 
-/// With which keys snapshots are encrypted. All of them have to be known: nobody can launch an image with all keys but one.
+/// With which keys the snapshots of an image are encrypted that are. All of them have to be known: nobody can launch an image with all keys but one.
 ///
 /// # Errors
 /// When AWS cannot be asked, or does not show one of them.
-pub async fn keys_of(
-    ec2: &Ec2,
-    snapshots: &BTreeSet<SnapshotId>,
-    urgency: Urgency,
-) -> Result<BTreeMap<SnapshotId, KeyArn>, Failure> {
-    let keys = ec2.keys_of(snapshots, urgency).await?;
-    if let Some(unknown) = snapshots.iter().find(|id| !keys.contains_key(*id)) {
+pub async fn keys_of(ec2: &Ec2, image: &Image, urgency: Urgency) -> Result<BTreeMap<SnapshotId, KeyArn>, Failure> {
+    if !image.encrypted {
+        return Ok(BTreeMap::new());
+    }
+    let keys = ec2.keys_of(&image.snapshots, urgency).await?;
+    if let Some(unknown) = image.snapshots.iter().find(|id| !keys.contains_key(*id)) {
         let message = format!("{unknown} is not listed by AWS");
         return Err(Failure::answered("DescribeSnapshots", "InvalidSnapshot.NotFound", &message));
     }

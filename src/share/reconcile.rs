@@ -23,7 +23,7 @@ use super::{
     locks::KeyLocks,
     notices,
     observe::{Look, describe, look_at_keys, observe},
-    observed::{Elsewhere, Observed, Sight, Target},
+    observed::{Elsewhere, Observed, Part, Sight, Target},
     plan::{Plan, Policy, Refusals, plan},
     refused::{Refused, Told},
     status::{self, View},
@@ -31,7 +31,7 @@ use super::{
     writer::{Sameness, WriteError, Writer},
 };
 use crate::{
-    api::{ImageRef, Reason, Site, stored::Stored},
+    api::{ImageId, ImageRef, Reason, Site, stored::Stored},
     aws::{Aws, Freshness, Services, failure::Failure},
     config::identity,
     planted::{self, Flaw},
@@ -265,7 +265,7 @@ impl Reconciler {
         let claims = claims(claimants);
         loop {
             let mut before = observe(aws, image, &claims, look).await?;
-            before.elsewhere = self.elsewhere(image, &before, now, policy);
+            before.elsewhere = self.elsewhere(image, &before, &BTreeMap::new(), now, policy);
             let plan = plan(&claims, &before, recalled, policy);
             let confirms = plan.changes.is_empty() && matches!(before.sight, Sight::Shareable(_));
             if confirms || matches!(look.freshness, Freshness::Since(_)) {
@@ -292,20 +292,21 @@ impl Reconciler {
     ) -> Plan {
         let claims = claims(claimants);
         look_at_keys(aws, before, &claims, look).await;
-        before.elsewhere = self.elsewhere(image, before, terms.now, terms.policy);
+        before.elsewhere = self.elsewhere(image, before, &BTreeMap::new(), terms.now, terms.policy);
         plan(&claims, before, terms.recalled, terms.policy)
     }
 
-    /// What claims on other images say about the parts of this one, as far as it is known without asking anybody.
-    fn elsewhere(
+    /// What claims on other images say about the parts of this one, as far as their objects know that or `parts` tells.
+    pub(super) fn elsewhere(
         &self,
         image: &ImageRef,
         before: &Observed,
+        parts: &BTreeMap<ImageId, BTreeSet<Part>>,
         now: Timestamp,
         policy: &Policy,
     ) -> BTreeMap<Target, Vec<Elsewhere>> {
         let targets = before.parts().map(|(target, _)| target);
-        self.shares.elsewhere(image, targets, &BTreeMap::new(), now, policy)
+        self.shares.elsewhere(image, targets, parts, now, policy)
     }
 
     /// Makes sure, before a plan is carried out, that the API server has nothing newer to say about images than `known`.

@@ -44,6 +44,17 @@ async fn moto() -> &'static str {
     &MOTO.get_or_init(start).await.1
 }
 
+/// The SDK's configuration of somebody else who talks to moto.
+fn sdk(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
 /// A world whose operator talks to moto, and an image there. The world's simulated AWS is not used.
 struct Moto {
     world: World,
@@ -72,13 +83,7 @@ impl Moto {
         let mut command = Operator::command(&operators(&cluster()), endpoint, &flags);
         let operator = Operator::start(&cluster(), command.env("AWS_ACCESS_KEY_ID", "test")).await;
         operator.ready().await;
-        let credentials = Credentials::new("test", "test", None, None, "test");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .endpoint_url(endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build();
+        let sdk = sdk(endpoint);
         let text = |field: &str| made[field].as_str().unwrap().to_owned();
         Self { world, _operator: operator, client: Client::new(&sdk), image: text("image"), snapshot: text("snapshot") }
     }
@@ -227,13 +232,7 @@ async fn moto_fails_over_an_image_that_it_does_not_have_and_another_one_is_share
 async fn moto_has_a_grant_made_and_revoked_and_one_of_somebody_else_left() {
     // moto's images have one disk that is not encrypted, whatever they are registered with: only the client meets its KMS.
     let endpoint = moto().await;
-    let credentials = Credentials::new("test", "test", None, None, "test");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(REGION))
-        .endpoint_url(endpoint)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build();
+    let sdk = sdk(endpoint);
     let theirs = aws_sdk_kms::Client::new(&sdk);
     let made = theirs.create_key().send().await.unwrap();
     let arn = made.key_metadata().unwrap().arn().unwrap().to_owned();

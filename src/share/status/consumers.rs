@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::BTreeSet;
+use std::{cell::LazyCell, collections::BTreeSet};
 
 use super::{
     View,
@@ -54,7 +54,9 @@ impl Consumers {
             }
             let forbidden = claim.forbidden.get(principal);
             let unshared = || forbidden.cloned().unwrap_or_else(|| why(&target, principal, view));
-            match judge(principal, view.after, &ring, unshared) {
+            // The lists are long: whether somebody gets through the keys is worked out once, if it is asked.
+            let access = LazyCell::new(|| ring.access(principal));
+            match judge(principal, view.after, || Access::clone(&access), unshared) {
                 Access::Yes => all.able += 1,
                 Access::No(refusal) => all.unable.note(principal, refusal),
                 Access::Unknown(refusal) => all.unknown.note(principal, refusal),
@@ -62,10 +64,10 @@ impl Consumers {
             // What is encrypted cannot be public, whatever the keys say, and who may use its keys the owner knows best.
             let is_asked = *principal != Principal::Everyone && Some(principal) != owner.as_ref();
             if forbidden.is_none() && is_shareable && is_asked {
-                match ring.access(principal) {
+                match &*access {
                     Access::Yes => {}
-                    Access::No(refusal) => all.without_keys.note(principal, refusal),
-                    Access::Unknown(refusal) => all.not_known_to_have_keys.note(principal, refusal),
+                    Access::No(refusal) => all.without_keys.note(principal, refusal.clone()),
+                    Access::Unknown(refusal) => all.not_known_to_have_keys.note(principal, refusal.clone()),
                 }
             }
         }

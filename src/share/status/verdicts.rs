@@ -13,6 +13,7 @@ use crate::{
     },
     share::{
         claim::{Claim, Standing},
+        keys,
         observed::{Permissions, Sight, Target},
         plan::{Change, Plan, Refusal, launch_parties, parties_on, plan},
         settle::protected,
@@ -167,7 +168,8 @@ pub(super) fn grants(claim: &Claim, view: &View<'_>, consumers: &Consumers, hypo
         }
     }
     if let Err(failure) = &view.after.snapshot_keys {
-        return Verdict::unknown(failure.reason(), format!("the image's keys are not known: {failure}"));
+        let Refusal { reason, message } = keys::unknown(failure);
+        return Verdict::unknown(reason, message);
     }
     let is_one = |target: &Target| matches!(target, Target::Grants(_));
     let synced = match asked {
