@@ -20,6 +20,10 @@ pub enum Flaw {
     WritesUnconditionally,
     /// Only the first claim on an image protects whom it lists.
     ForgetsOtherClaims,
+    /// Launch permissions are given, and old grants revoked, before KMS shows the grants that are needed instead.
+    DoesNotWaitForGrants,
+    /// Grants are never revoked.
+    KeepsGrants,
     /// A failure of one image ends all work.
     FallsWithOneImage,
     /// Every account costs a call.

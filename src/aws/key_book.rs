@@ -46,14 +46,27 @@ struct Notes {
     /// How often it did not show all of it, and what came of the last of these looks.
     failures: u64,
     failed: Option<Result<Arc<Key>, Failure>>,
-    /// The grants that we have made and KMS has not shown yet.
-    made: Vec<(Instant, Grant)>,
+    /// The grants that we have made and KMS has not listed with all others yet.
+    made: Vec<Made>,
+    /// In how many pages KMS lists them all.
+    pages: usize,
+    /// When it was last looked whether it shows those that we have made.
+    watched_for: Option<Instant>,
     /// The ids of those that we have revoked.
     revoked: BTreeMap<String, Instant>,
     /// The names of those that we know to be no more.
     gone: BTreeMap<String, Instant>,
     /// When those of a name were last made, or may have been: the answer may be lost.
     tried: BTreeMap<String, Instant>,
+}
+
+/// A grant that we have made.
+#[derive(Debug)]
+struct Made {
+    at: Instant,
+    grant: Grant,
+    /// Whether KMS has shown it when it was asked for its grantee's.
+    shown: bool,
 }
 
 /// What was known of the grants of a name.
@@ -87,6 +100,8 @@ impl Page {
             failures: 0,
             failed: None,
             made: Vec::new(),
+            pages: 1,
+            watched_for: None,
             revoked: BTreeMap::new(),
             gone: BTreeMap::new(),
             tried: BTreeMap::new(),
@@ -156,15 +171,15 @@ impl Page {
             notes.gone.remove(name);
             notes.tried.insert(name.clone(), now);
         }
-        notes.made.retain(|(_, made)| made.id != grant.id);
-        notes.made.push((now, grant));
+        notes.made.retain(|made| made.grant.id != grant.id);
+        notes.made.push(Made { at: now, grant, shown: false });
         notes.merge();
     }
 
     /// Takes in that a grant of ours is no more.
     pub(super) fn revoked(&self, grant: &Grant, now: Instant) {
         let mut notes = self.notes();
-        notes.made.retain(|(_, made)| made.id != grant.id);
+        notes.made.retain(|made| made.grant.id != grant.id);
         notes.revoked.insert(grant.id.clone(), now);
         if let Some(name) = &grant.name {
             // Beside one whose role is no more there may be another, which was made since and is not listed yet.
@@ -180,7 +195,7 @@ impl Page {
     pub(super) fn named(&self, name: &str) -> Vec<Grant> {
         let notes = self.notes();
         let listed = notes.seen.as_ref().and_then(|(.., key)| key.grants.as_ref().ok());
-        let made = notes.made.iter().map(|(_, grant)| grant).filter(|_| listed.is_none());
+        let made = notes.made.iter().map(|made| &made.grant).filter(|_| listed.is_none());
         let is_named = |grant: &&Grant| grant.name.as_deref() == Some(name);
         listed.into_iter().flatten().chain(made).filter(is_named).cloned().collect()
     }
@@ -200,6 +215,41 @@ impl Page {
     /// Whether we have revoked the grants of this name and made none since.
     pub(super) fn is_gone(&self, name: &str) -> bool {
         self.notes().gone.contains_key(name)
+    }
+
+    /// Takes in how many pages all grants were listed in.
+    pub(super) fn took(&self, pages: usize) {
+        self.notes().pages = pages;
+    }
+
+    /// In how many calls KMS lists all grants, as far as that is known.
+    pub(super) fn pages(&self) -> usize {
+        self.notes().pages
+    }
+
+    /// How long ago the grant of this name was made, if KMS has not shown it yet and may not have got round to it.
+    pub(super) fn awaited(&self, name: &str, now: Instant) -> Option<Duration> {
+        let notes = self.notes();
+        let made = notes.made.iter().find(|made| made.grant.name.as_deref() == Some(name) && !made.shown)?;
+        Some(now.saturating_duration_since(made.at)).filter(|age| *age < LATE)
+    }
+
+    /// Whether it is time to look again for grants that KMS does not show: whoever else wants to know the same has not done so
+    /// within half of `pause`. Whoever is told so looks.
+    pub(super) fn watch_for(&self, pause: Duration, now: Instant) -> bool {
+        let mut notes = self.notes();
+        let is_due = notes.watched_for.is_none_or(|at| now.saturating_duration_since(at) * 2 >= pause);
+        if is_due {
+            notes.watched_for = Some(now);
+        }
+        is_due
+    }
+
+    /// Takes in grants that KMS has shown of one grantee.
+    pub(super) fn show(&self, shown: &[Grant]) {
+        for made in &mut self.notes().made {
+            made.shown |= shown.iter().any(|grant| grant.id == made.grant.id);
+        }
     }
 
     /// Whether KMS, asked at `asked`, has shown every grant of this name that there is: whoever of us made one, that was long ago.
@@ -226,7 +276,9 @@ impl Notes {
     fn forget_what_kms_knows(&mut self, key: &Key, asked: Instant) {
         let Ok(listed) = &key.grants else { return };
         let is_recent = |at: &Instant| asked.saturating_duration_since(*at) < LATE;
-        self.made.retain(|(at, made)| is_recent(at) && !listed.iter().any(|grant| grant.id == made.id));
+        let is_listed = |made: &Made| listed.iter().any(|grant| grant.id == made.grant.id);
+        // What was shown and is not any more, somebody has revoked.
+        self.made.retain(|made| is_recent(&made.at) && !made.shown && !is_listed(made));
         self.revoked.retain(|_, at| is_recent(at));
         self.gone.retain(|_, at| is_recent(at));
         self.tried.retain(|_, at| is_recent(at));
@@ -243,7 +295,7 @@ impl Notes {
         let mut key = key.clone();
         if let Ok(grants) = &mut key.grants {
             grants.retain(|grant| !self.revoked.contains_key(&grant.id));
-            let missing = self.made.iter().map(|(_, made)| made);
+            let missing = self.made.iter().map(|made| &made.grant);
             let missing: Vec<Grant> =
                 missing.filter(|made| !grants.iter().any(|grant| grant.id == made.id)).cloned().collect();
             grants.extend(missing);
@@ -341,6 +393,34 @@ mod tests {
         page.trying("name-a", start);
         page.revoked(&dead(), start);
         assert!(!page.is_gone("name-a"));
+    }
+
+    #[test]
+    fn a_grant_is_awaited_until_kms_has_shown_it_of_its_grantee_or_among_all_or_has_had_five_minutes() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let page = Page::new(start);
+        page.see(listing(&[]), start);
+        for id in ["a", "b", "c"] {
+            page.made(grant(id), start);
+        }
+        assert_eq!(page.awaited("name-a", at(2)), Some(Duration::from_secs(2)));
+        page.show(&[grant("a"), grant("z")]);
+        page.see(listing(&["a", "b"]), at(3));
+        assert!(page.awaited("name-a", at(3)).is_none() && page.awaited("name-b", at(3)).is_none());
+        assert!(page.awaited("name-c", at(299)).is_some() && page.awaited("name-c", at(300)).is_none());
+        assert!(page.awaited("name-z", at(3)).is_none(), "it is not ours to wait for");
+        assert_eq!(ids(&page.see(listing(&["b"]), at(4))), ["b", "c"], "somebody has revoked the one that was shown");
+    }
+
+    #[test]
+    fn grants_that_are_awaited_for_several_images_are_looked_for_once() {
+        let start = Instant::now();
+        let page = Page::new(start);
+        let pause = Duration::from_secs(8);
+        assert!(page.watch_for(pause, start));
+        assert!(!page.watch_for(pause, start + Duration::from_secs(3)));
+        assert!(page.watch_for(pause, start + Duration::from_secs(4)));
     }
 
     #[test]

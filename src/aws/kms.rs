@@ -41,6 +41,19 @@ const POLICY: &str = "default";
 /// How old a listing may be in which a grant is looked for that is to be revoked.
 const RECENT: Duration = Duration::from_secs(5);
 
+/// How soon after it was made a grant that KMS does not show is looked for again, and how seldom at the most.
+const SHOWN_SOONEST: Duration = Duration::from_secs(1);
+const SHOWN_LATEST: Duration = Duration::from_mins(1);
+
+/// Grants that were made and that KMS does not show yet.
+#[derive(Debug)]
+pub struct Unshown {
+    /// Whom they name.
+    pub principals: BTreeSet<Principal>,
+    /// How soon to look again.
+    pub look_again: Duration,
+}
+
 /// KMS in one Region with one set of credentials.
 #[derive(Debug)]
 pub struct Kms {
@@ -73,7 +86,7 @@ impl Kms {
             return failed;
         }
         let asked = Instant::now();
-        match Box::pin(self.look_at(arn, urgency)).await {
+        match Box::pin(self.look_at(arn, urgency, &page)).await {
             Ok(key) => Ok(page.see(key, asked)),
             Err(failure) => {
                 page.did_not_see(failure.clone());
@@ -82,7 +95,7 @@ impl Kms {
         }
     }
 
-    async fn look_at(&self, arn: &KeyArn, urgency: Urgency) -> Result<Key, Failure> {
+    async fn look_at(&self, arn: &KeyArn, urgency: Urgency, page: &Page) -> Result<Key, Failure> {
         let call = self.client.describe_key().key_id(arn.as_str());
         let answer = self.calls.make(Action::DescribeKey, urgency, || call.clone().send()).await?;
         let Some(metadata) = answer.key_metadata() else {
@@ -94,7 +107,12 @@ impl Kms {
         let mut key = Key { arn: arn.clone(), manager, state, policy: Ok(String::new()), grants: Ok(Vec::new()) };
         // Nobody else can be let use that one, and every encrypted volume of the account has a grant on it.
         if !is_default {
-            (key.policy, key.grants) = futures::join!(self.policy(arn, urgency), self.grants(arn, None, urgency));
+            let grants;
+            (key.policy, grants) = futures::join!(self.policy(arn, urgency), self.grants(arn, None, urgency));
+            key.grants = grants.map(|(grants, pages)| {
+                page.took(pages);
+                grants
+            });
         }
         Ok(key)
     }
@@ -105,19 +123,74 @@ impl Kms {
         Ok(answer.policy().unwrap_or_default().to_owned())
     }
 
-    /// The grants on a key that can matter, of all grantees or of one.
-    async fn grants(&self, arn: &KeyArn, grantee: Option<&str>, urgency: Urgency) -> Result<Vec<Grant>, Failure> {
-        let (mut found, mut page) = (Vec::new(), None);
+    /// The grants on a key that can matter, of all grantees or of one, and how many pages they came in.
+    async fn grants(
+        &self,
+        arn: &KeyArn,
+        grantee: Option<&str>,
+        urgency: Urgency,
+    ) -> Result<(Vec<Grant>, usize), Failure> {
+        let (mut found, mut page, mut pages) = (Vec::new(), None, 0);
         loop {
             let call = self.client.list_grants().key_id(arn.as_str()).limit(PAGE);
             let call = call.set_grantee_principal(grantee.map(ToOwned::to_owned)).set_marker(page.take());
             let answer = self.calls.make(Action::ListGrants, urgency, || call.clone().send()).await?;
             found.extend(answer.grants().iter().filter_map(grant));
+            pages += 1;
             page = answer.next_marker().filter(|_| answer.truncated()).map(ToOwned::to_owned);
             if page.is_none() {
-                return Ok(found);
+                return Ok((found, pages));
             }
         }
+    }
+
+    /// Those of `principals` whose grant this process has made and KMS does not show yet, although it was asked just now, and how soon
+    /// to ask again; nothing if there are none. EC2 finds a grant as late as `ListGrants` does, within five minutes (aws.md section 1.11):
+    /// after that it is taken for granted.
+    pub async fn unshown(&self, on: &GrantsOn, principals: &BTreeSet<Principal>) -> Option<Unshown> {
+        let page = self.book.page(&on.key, Instant::now());
+        let awaited = || -> Vec<(&Principal, String, Duration)> {
+            let one = |principal| {
+                let (grantee, name) = grantee_arn(&on.key, principal).zip(grant_name::name(on, principal))?;
+                Some((principal, grantee, page.awaited(&name, Instant::now())?))
+            };
+            principals.iter().filter_map(one).collect()
+        };
+        // Twice as long each time, so that what takes minutes takes a dozen calls.
+        let pause = |late: &[(&Principal, String, Duration)]| {
+            late.iter().map(|(.., age)| *age).min().unwrap_or_default().clamp(SHOWN_SOONEST, SHOWN_LATEST)
+        };
+        if awaited().is_empty() {
+            return None;
+        }
+        {
+            let _asking = page.asking.lock().await;
+            let late = awaited();
+            if !late.is_empty() && page.watch_for(pause(&late), Instant::now()) {
+                let grantees = late.into_iter().map(|(_, grantee, _)| grantee).collect();
+                if let Err(failure) = self.look_for(&on.key, grantees, &page).await {
+                    tracing::debug!(key = %on.key, "could not look whether grants are shown: {failure}");
+                }
+            }
+        }
+        let late = awaited();
+        let look_again = pause(&late);
+        let principals: BTreeSet<Principal> = late.into_iter().map(|(principal, ..)| principal.clone()).collect();
+        (!principals.is_empty()).then_some(Unshown { principals, look_again })
+    }
+
+    /// Asks KMS for the grants of some, in as few calls as it takes.
+    async fn look_for(&self, key: &KeyArn, grantees: BTreeSet<String>, page: &Page) -> Result<(), Failure> {
+        if grantees.len() < page.pages() {
+            for grantee in grantees {
+                page.show(&self.grants_of(key, &grantee).await?);
+            }
+        } else {
+            let (shown, pages) = self.grants(key, None, Urgency::Give).await?;
+            page.took(pages);
+            page.show(&shown);
+        }
+        Ok(())
     }
 
     /// Makes a grant. To make it again changes nothing: it has the same name.
@@ -196,7 +269,7 @@ impl Kms {
         match self.grants(key, Some(grantee), Urgency::Take).await {
             // Whoever does not exist holds nothing.
             Err(failure) if failure.class == Class::GranteeUnknown => Ok(Vec::new()),
-            result => result,
+            result => result.map(|(grants, _)| grants),
         }
     }
 

@@ -59,6 +59,14 @@ impl Target {
         }
     }
 
+    /// The list of grants, if it is one.
+    pub fn grants(&self) -> Option<&GrantsOn> {
+        match self {
+            Self::Grants(on) => Some(on),
+            Self::Image(_) | Self::Snapshot(_) => None,
+        }
+    }
+
     /// The name of the permission, as AWS writes it in prose and in the API.
     pub fn permission(&self) -> &'static str {
         match self {

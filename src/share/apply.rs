@@ -3,7 +3,10 @@
 //! Writes to AWS and decides nothing: what to do after a refusal is for [`narrow`](super::narrow) to say, and what has to wait for what
 //! else is the plan's order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 
@@ -19,6 +22,7 @@ use crate::{
         Holds, Services,
         failure::{Class, Failure},
     },
+    planted::{self, Flaw},
 };
 
 /// How many calls one change may take when AWS refuses parts of it. Dozens of closed accounts are found in one reconcile;
@@ -30,7 +34,8 @@ const GRANTS_AT_ONCE: usize = 16;
 
 /// Makes every change of the plan, one call each unless AWS refuses a part of it; each grant takes a call of its own. A change that
 /// fails holds back only what must not be done without it: nobody is given a launch permission whose grant could not be made, and
-/// nobody's grant is revoked who could not be taken the launch permission from. What is to be taken away never waits for what cannot
+/// nobody's grant is revoked who could not be taken the launch permission from. Both wait, too, until KMS shows the grants that they
+/// need: it makes them known late. What is to be taken away never waits for what cannot
 /// be given.
 ///
 /// `holds` is asked right before every call whether the rules that the plan was made under are still in force.
@@ -38,6 +43,7 @@ pub async fn apply(aws: &Services, plan: &Plan, holds: &Holds<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     for planned in &plan.changes {
         let Some(planned) = outcome.without_the_impossible(planned, plan) else { continue };
+        let Some(planned) = without_the_waiting(aws, planned, plan, &mut outcome).await else { continue };
         if let Target::Grants(on) = &planned.target {
             grants(aws, on, &planned, holds, &mut outcome).await;
             continue;
@@ -75,6 +81,19 @@ pub async fn apply(aws: &Services, plan: &Plan, holds: &Holds<'_>) -> Outcome {
     outcome
 }
 
+/// Leaves out of a change whom it needs grants for that KMS does not show yet: EC2 would not find them either.
+async fn without_the_waiting(aws: &Services, planned: Change, plan: &Plan, outcome: &mut Outcome) -> Option<Change> {
+    let (mut late, mut look_again) = (BTreeMap::new(), Duration::MAX);
+    let needs = if planted::has(Flaw::DoesNotWaitForGrants) { BTreeMap::new() } else { plan.needs_of(&planned) };
+    for (on, principals) in needs {
+        if let Some(unshown) = aws.kms.unshown(on, &principals).await {
+            look_again = look_again.min(unshown.look_again);
+            late.extend(unshown.principals.into_iter().map(|principal| (principal, on.clone())));
+        }
+    }
+    outcome.without_the_waiting(planned, late, look_again)
+}
+
 /// Makes one change of permissions that EC2 keeps: one call.
 async fn make(aws: &Services, change: &Change, holds: &Holds<'_>) -> Result<(), Failure> {
     let Change { target, add, remove } = change;
@@ -85,7 +104,7 @@ async fn make(aws: &Services, change: &Change, holds: &Holds<'_>) -> Result<(), 
             for principal in add {
                 aws.kms.grant(on, principal, holds).await?;
             }
-            for principal in remove {
+            for principal in remove.iter().filter(|_| !planted::has(Flaw::KeepsGrants)) {
                 aws.kms.revoke(on, principal, holds).await?;
             }
             Ok(())

@@ -277,9 +277,7 @@ pub fn wait(
         Err(failure) => return Some(unknown(failure)),
     };
     keys.into_iter().find_map(|key| {
-        let targets: Vec<Target> = asked(principal, claims)
-            .map(|operations| Target::Grants(GrantsOn { key: key.clone(), operations: operations.clone() }))
-            .collect();
+        let targets: Vec<Target> = asked_on(principal, claims, key).map(Target::Grants).collect();
         let has_one = targets.iter().any(|t| granted.get(t).is_some_and(|all| all.contains(principal)));
         if has_one || ring.admits(key, principal) {
             return None;
@@ -296,6 +294,59 @@ pub fn wait(
     })
 }
 
+/// The grants on a key that claims which act want somebody to have.
+fn asked_on<'a>(principal: &'a Principal, claims: &'a [Claim], key: &'a KeyArn) -> impl Iterator<Item = GrantsOn> {
+    asked(principal, claims).map(|operations| GrantsOn { key: key.clone(), operations: operations.clone() })
+}
+
+/// Those of `grants` that somebody has once the plan is carried out.
+fn had<'a>(
+    principal: &'a Principal,
+    grants: impl Iterator<Item = GrantsOn> + 'a,
+    granted: &'a BTreeMap<&Target, BTreeSet<Principal>>,
+) -> impl Iterator<Item = GrantsOn> + 'a {
+    grants.filter(|on| granted.get(&Target::Grants(on.clone())).is_some_and(|all| all.contains(principal)))
+}
+
+/// The grants with which alone somebody can use the keys of the image, of those that claims want and that they have once the plan is
+/// carried out: without them a launch permission is worth nothing.
+pub fn needed(
+    principal: &Principal,
+    claims: &[Claim],
+    observed: &Observed,
+    ring: &KeyRing<'_>,
+    granted: &BTreeMap<&Target, BTreeSet<Principal>>,
+) -> BTreeSet<GrantsOn> {
+    let keys = observed.image_keys().unwrap_or_default();
+    let shut = keys.into_iter().filter(|key| !ring.admits(key, principal));
+    shut.flat_map(|key| had(principal, asked_on(principal, claims, key), granted)).collect()
+}
+
+/// What claims want somebody to have instead of a grant on a key of the image that they are to lose.
+fn instead<'a>(
+    principal: &'a Principal,
+    old: &'a Target,
+    claims: &'a [Claim],
+    observed: &Observed,
+) -> impl Iterator<Item = GrantsOn> + 'a {
+    // Of an image that is not seen yet, the keys may be its own.
+    let is_the_images = observed.has(old).unwrap_or(!observed.sight.is_gone());
+    let old = old.grants().filter(|_| is_the_images);
+    old.into_iter()
+        .flat_map(move |old| asked_on(principal, claims, &old.key).filter(move |new| new.operations != old.operations))
+}
+
+/// The grants for the sake of which somebody is to lose another one on the same key of the image.
+pub fn replacements(
+    principal: &Principal,
+    old: &Target,
+    claims: &[Claim],
+    observed: &Observed,
+    granted: &BTreeMap<&Target, BTreeSet<Principal>>,
+) -> BTreeSet<GrantsOn> {
+    had(principal, instead(principal, old, claims, observed), granted).collect()
+}
+
 /// Whether somebody is to lose a grant for the sake of another one on the same key of the image that they cannot be given.
 pub fn is_replaced_in_vain(
     principal: &Principal,
@@ -304,23 +355,8 @@ pub fn is_replaced_in_vain(
     observed: &Observed,
     granted: &BTreeMap<&Target, BTreeSet<Principal>>,
 ) -> bool {
-    // Of an image that is not seen yet, the keys may be its own.
-    if !observed.has(old).unwrap_or(!observed.sight.is_gone()) {
-        return false;
-    }
-    let Target::Grants(old) = old else { return false };
-    let mut news = asked(principal, claims).filter(|operations| **operations != old.operations).peekable();
-    let gets = |operations: &BTreeSet<GrantOperation>| {
-        let new = Target::Grants(GrantsOn { key: old.key.clone(), operations: operations.clone() });
-        granted.get(&new).is_some_and(|all| all.contains(principal))
-    };
-    news.peek().is_some() && !news.any(gets)
-}
-
-/// Whether somebody who is given a launch permission can use it only with a grant that a claim wants: no policy lets them in.
-pub fn depends(principal: &Principal, claims: &[Claim], observed: &Observed, ring: &KeyRing<'_>) -> bool {
-    asked(principal, claims).next().is_some()
-        && observed.image_keys().is_ok_and(|keys| keys.iter().any(|key| !ring.admits(key, principal)))
+    instead(principal, old, claims, observed).next().is_some()
+        && replacements(principal, old, claims, observed, granted).is_empty()
 }
 
 /// Who may still launch the image after this plan, or may do so for all that is known, although nobody lists them any more: from whom

@@ -5,13 +5,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     observed::{KeySight, Observed, Permissions, Sight, Target},
     plan::{Change, Plan, Refusal},
 };
-use crate::{api::Principal, aws::failure::Failure};
+use crate::{
+    api::{GrantsOn, Principal},
+    aws::failure::Failure,
+};
 
 /// The result of every change of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub struct Outcome {
     /// What was left for the next reconcile, because too many refusals came before it, or because the rules that it was decided
     /// under are not in force any more.
     pub deferred: Vec<Change>,
+    /// Who has to wait on which target until KMS shows a grant that was made, and which.
+    pub waiting: BTreeMap<(Target, Principal), GrantsOn>,
+    /// How soon to look for those grants again.
+    pub look_again: Option<Duration>,
 }
 
 impl Outcome {
@@ -44,27 +52,47 @@ impl Outcome {
         let mut change = planned.clone();
         match &planned.target {
             Target::Image(_) => {
-                let are_grants = |target: &Target| matches!(target, Target::Grants(_));
-                for principal in planned.add.intersection(&plan.dependent) {
-                    if self.hold_back(&change, principal, are_grants, |c| &c.add) {
+                for principal in &planned.add {
+                    if self.hold_back(&change, principal, plan.is_needed(&planned.target, principal), |c| &c.add) {
                         change.add.remove(principal);
                     }
                 }
             }
-            Target::Grants(on) => {
+            Target::Grants(_) => {
                 let takes =
                     |target: &Target, p: &Principal| matches!(target, Target::Image(_)) && plan.takes(target, p);
-                let replaces = |target: &Target| matches!(target, Target::Grants(new) if new.key == on.key && new.operations != on.operations);
                 for principal in &planned.remove {
                     let launch = |target: &Target| takes(target, principal);
                     if self.hold_back(&change, principal, launch, |c| &c.remove)
-                        || self.hold_back(&change, principal, replaces, |c| &c.add)
+                        || self.hold_back(&change, principal, plan.is_needed(&planned.target, principal), |c| &c.add)
                     {
                         change.remove.remove(principal);
                     }
                 }
             }
             Target::Snapshot(_) => {}
+        }
+        (!change.is_empty()).then_some(change)
+    }
+
+    /// What is left of a change once those are left out who have to wait until KMS shows the grants that they need: `late` of them, to be
+    /// looked for again so soon.
+    pub fn without_the_waiting(
+        &mut self,
+        mut change: Change,
+        late: BTreeMap<Principal, GrantsOn>,
+        look_again: Duration,
+    ) -> Option<Change> {
+        if !late.is_empty() {
+            self.look_again = Some(self.look_again.map_or(look_again, |known| known.min(look_again)));
+        }
+        for (principal, on) in late {
+            if let Target::Image(_) = change.target {
+                change.add.remove(&principal);
+            } else {
+                change.remove.remove(&principal);
+            }
+            self.waiting.insert((change.target.clone(), principal), on);
         }
         (!change.is_empty()).then_some(change)
     }

@@ -13,7 +13,7 @@ use super::{
     observed::{Elsewhere, Image, Observed, Permissions, Sight, Target},
     settle::{Party, Settlement, settle},
 };
-use crate::api::{ImageId, Principal, Reason};
+use crate::api::{GrantsOn, ImageId, Principal, Reason};
 pub use crate::aws::words::Change;
 
 /// `ModifySnapshotAttribute` takes at most this many changes in one call (aws.md section 1.4: "Modification size must not be
@@ -34,8 +34,9 @@ pub struct Plan {
     /// What claims on other images must have on record for their image before the first change: they list whom a claim gave a
     /// permission on a shared snapshot that leaves this image, and answer for it from then on.
     pub bequests: BTreeMap<(ObjectKey, ImageId), Bequest>,
-    /// Who is given a launch permission only if the grants on this plan can be made: nothing else lets them use the keys.
-    pub dependent: BTreeSet<Principal>,
+    /// Which grants a change needs for whom: they are given a launch permission, or lose another grant on the same key, only once
+    /// they have these and KMS shows them. Nothing else lets them use the key.
+    pub needs: BTreeMap<(Target, Principal), BTreeSet<GrantsOn>>,
     /// Who is not given what, because AWS or the operator's configuration would not have it.
     pub refusals: Refusals,
 }
@@ -53,6 +54,23 @@ impl Plan {
     /// Whether somebody is to lose a permission.
     pub fn takes(&self, target: &Target, principal: &Principal) -> bool {
         self.changes.iter().any(|change| change.target == *target && change.remove.contains(principal))
+    }
+
+    /// Whether a target holds the grants that a change of another one needs for somebody.
+    pub fn is_needed<'a>(&'a self, target: &Target, principal: &Principal) -> impl Fn(&Target) -> bool + use<'a> {
+        let needed = self.needs.get(&(target.clone(), principal.clone()));
+        move |other| other.grants().is_some_and(|on| needed.is_some_and(|needed| needed.contains(on)))
+    }
+
+    /// The grants that a change needs, with those who need them.
+    pub fn needs_of(&self, change: &Change) -> BTreeMap<&GrantsOn, BTreeSet<Principal>> {
+        let mut needs: BTreeMap<&GrantsOn, BTreeSet<Principal>> = BTreeMap::new();
+        for principal in change.add.iter().chain(&change.remove) {
+            for on in self.needs.get(&(change.target.clone(), principal.clone())).into_iter().flatten() {
+                needs.entry(on).or_default().insert(principal.clone());
+            }
+        }
+        needs
     }
 
     /// Whether somebody is to lose a permission on a part of the image.
@@ -107,6 +125,15 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
             .retain(|principal| !keys::is_replaced_in_vain(principal, &change.target, claims, observed, &granted));
     }
     close_keys.retain(|change| !change.is_empty());
+    let replaced =
+        close_keys.iter().flat_map(|change| change.remove.iter().map(|p| (change.target.clone(), p.clone())));
+    plan.needs = replaced
+        .map(|(old, principal)| {
+            let needed = keys::replacements(&principal, &old, claims, observed, &granted);
+            ((old, principal), needed)
+        })
+        .filter(|(_, needed)| !needed.is_empty())
+        .collect();
 
     let ring = KeyRing::of(observed);
     let waits = |principal: &Principal| keys::wait(principal, claims, observed, &ring, &granted, &plan.refusals);
@@ -118,8 +145,14 @@ pub fn plan(claims: &[Claim], observed: &Observed, remembered: &Refusals, policy
         && !(settlement.add.is_empty() && settlement.remove.is_empty())
     {
         let (add, remove) = (settlement.add.clone(), settlement.remove.clone());
-        plan.dependent = add.iter().filter(|p| keys::depends(p, claims, observed, &ring)).cloned().collect();
-        plan.changes.push(Change { target: Target::Image(image.id.clone()), add, remove });
+        let target = Target::Image(image.id.clone());
+        for principal in &add {
+            let needed = keys::needed(principal, claims, observed, &ring, &granted);
+            if !needed.is_empty() {
+                plan.needs.insert((target.clone(), principal.clone()), needed);
+            }
+        }
+        plan.changes.push(Change { target, add, remove });
     }
     plan.changes.append(&mut close);
     plan.changes.append(&mut close_keys);

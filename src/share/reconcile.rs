@@ -219,6 +219,9 @@ impl Reconciler {
         if !outcome.deferred.is_empty() {
             return Ok(Next::Soon(AFTER_DEFERRAL));
         }
+        if let Some(look_again) = outcome.look_again {
+            return Ok(Next::Soon(look_again));
+        }
         Ok(self.next(image, &claimants, &after.sight, [retry_refused, retry_new], found))
     }
 

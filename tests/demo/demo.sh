@@ -85,7 +85,7 @@ until_true 60 "the start of the operator" ready
 
 step "Sharing: kubectl apply -k config/samples"
 show kubectl apply -k config/samples
-kubectl wait amishares base partner organization --for=condition=Ready --timeout=30s >/dev/null
+kubectl wait amishares base partner organization encrypted --for=condition=Ready --timeout=30s >/dev/null
 observed() { [[ $(kubectl get amishare audit -o 'jsonpath={.status.pendingChanges}') ]]; }
 until_true 30 "the report of the observing share" observed
 show kubectl get amishares
@@ -103,6 +103,11 @@ show_permissions
 echo
 echo "The share in mode Observe changes nothing and says what it would do:"
 kubectl get amishare audit -o 'jsonpath={.status.pendingChanges[*]}{"\n"}'
+
+step "Encrypted: who is given an image gets a grant on its key first"
+key=$(kubectl get amishare encrypted -o 'jsonpath={.status.image.kmsKeyArns[0]}')
+show aws kms list-grants --key-id "$key" --query 'Grants[].[Name,GranteePrincipal]' --output text
+show kubectl get amishare encrypted -o 'jsonpath=can launch it: {.status.consumers.able}, cannot: {.status.consumers.unable}{"\n"}'
 
 step "Drift: somebody shares the image with account $rogue, past Git"
 show aws ec2 modify-image-attribute --image-id "$image" --launch-permission "Add=[{UserId=$rogue}]"

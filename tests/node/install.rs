@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cluster::on_cluster,
-    release::{A, B, C, IMAGE, NAME, REGION, container},
+    release::{A, B, C, ENCRYPTED, IMAGE, IMAGES, NAME, REGION, container},
     wait::eventually,
 };
 
@@ -27,6 +27,26 @@ fn the_samples_become_ready_in_a_cluster_that_enforces_pod_security_restricted()
         let restarts: Vec<_> =
             release.pods().iter().map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].clone()).collect();
         assert_eq!(restarts, [0, 0]);
+    });
+}
+
+#[test]
+fn an_encrypted_image_can_be_launched_by_whom_the_operator_has_shared_it_with_until_the_share_is_gone() {
+    on_cluster("the key of an encrypted image is opened and closed", async |release| {
+        release.install(&[]);
+        release.apply_samples().await;
+        let launches = |account| release.aws.can_launch(REGION, ENCRYPTED, account);
+        assert_eq!((launches(A), launches(B)), (Ok(()), Ok(())));
+        assert!(launches(C).is_err());
+        let names = release.grants();
+        assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("amishare-dev/")), "{names:?}");
+        let consumers = &release.get("amishare/encrypted", IMAGES)["status"]["consumers"];
+        assert_eq!((&consumers["able"], &consumers["unable"]), (&2.into(), &0.into()));
+        let metrics = release.page(&release.leader(), 8080, "/metrics").unwrap();
+        let counted = metrics.lines().any(|line| line.contains("service=\"kms\"") && line.contains("CreateGrant"));
+        assert!(counted, "calls to KMS are counted like others");
+        release.kubectl(&["delete", "amishare", "encrypted", "--namespace", IMAGES, "--timeout=60s"]);
+        assert!(release.grants().is_empty() && release.holders(ENCRYPTED).is_empty());
     });
 }
 

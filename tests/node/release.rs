@@ -24,6 +24,10 @@ pub const IMAGE: &str = "ami-0123456789abcdef0";
 /// One that nobody names but the tests.
 pub const OTHER: &str = "ami-0aaaaaaaaaaaaaaa3";
 
+/// The image of the samples that is encrypted, and its key.
+pub const ENCRYPTED: &str = "ami-0aaaaaaaaaaaaaaa4";
+const KEY: &str = "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-8555-666666666666";
+
 pub const A: &str = "111122223333";
 pub const B: &str = "444455556666";
 pub const C: &str = "777788889999";
@@ -31,11 +35,14 @@ pub const C: &str = "777788889999";
 /// The AWS of the samples, and images to play with.
 const WORLD: &str = r#"
 accounts: [{id: "999988887777"}]
+snapshots:
+  - {id: snap-0aaaaaaaaaaaaaaa4, region: us-east-1, owner: "999988887777", encryption: customerKey}
 images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}
   - {id: ami-0aaaaaaaaaaaaaaa1, region: us-east-1, owner: "999988887777"}
   - {id: ami-0aaaaaaaaaaaaaaa2, region: us-east-1, owner: "999988887777", launchPermissions: ["222233334444"]}
   - {id: ami-0aaaaaaaaaaaaaaa3, region: us-east-1, owner: "999988887777"}
+  - {id: ami-0aaaaaaaaaaaaaaa4, region: us-east-1, owner: "999988887777", snapshots: [snap-0aaaaaaaaaaaaaaa4]}
 "#;
 
 /// The cluster, an AWS, and what helm installs.
@@ -234,7 +241,7 @@ impl Release {
     pub async fn apply_samples(&self) {
         let samples = repository().join("config/samples").display().to_string();
         self.kubectl(&["apply", "--namespace", IMAGES, "--kustomize", &samples]);
-        for share in ["base", "partner", "organization"] {
+        for share in ["base", "partner", "organization", "encrypted"] {
             self.wait_ready(share, "True", "Synced").await;
         }
     }
@@ -258,6 +265,14 @@ impl Release {
     /// Whom AWS lets launch an image.
     pub fn holders(&self, image: &str) -> BTreeSet<String> {
         self.aws.launch_permissions(REGION, image)
+    }
+
+    /// The names of the grants on the key of the encrypted image.
+    pub fn grants(&self) -> BTreeSet<String> {
+        self.aws.with_world(|aws| {
+            let grants = aws.key(KEY).into_iter().flat_map(|key| key.grants.values());
+            grants.filter_map(|grant| grant.name.clone()).collect()
+        })
     }
 
     /// Waits until AWS lets exactly these launch an image.

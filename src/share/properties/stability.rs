@@ -6,7 +6,7 @@ use super::super::{
     outcome::Outcome,
     plan::{Plan, Policy, Refusals, plan},
     testing::{
-        arbitrary::{any_case, config},
+        arbitrary::{Fate, any_case, config},
         aws::{Aws, Encryption, State},
         image,
     },
@@ -56,6 +56,24 @@ proptest! {
         prop_assert_eq!(world.cluster.writes, writes);
         prop_assert_eq!(world.cluster.events.len(), events);
         prop_assert_eq!(world.aws, aws);
+    }
+
+    #[test]
+    fn a_reconcile_after_which_nothing_is_left_to_do_has_said_all_that_there_is_to_say(mut case in any_case()) {
+        // Of several, one may take over what another has given, which that one learns later.
+        case.shares.truncate(1);
+        case.shares.iter_mut().for_each(|share| share.fate = Fate::Alive);
+        case.images[0].state = State::Available;
+        case.quota = 1000;
+        let mut world = case.world();
+        world.reconcile(&image(1));
+        let (writes, aws) = (world.cluster.writes, world.aws.clone());
+        if let Some(round) = world.reconcile(&image(1))
+            && round.plan.changes.is_empty()
+            && world.aws == aws
+        {
+            prop_assert_eq!(world.cluster.writes, writes);
+        }
     }
 
     #[test]

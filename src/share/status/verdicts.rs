@@ -109,6 +109,7 @@ fn on_parts(
         let authoritative = claim.standing == Standing::Authoritative
             && asked.is_some()
             && shareable
+            && is_the_images
             && matches!(target, Target::Snapshot(_));
         let excess = excess(claim, authoritative, &held, &given, &protected_on(&target));
         excessive.extend(excess.into_iter().map(|p| (index, p)));
@@ -156,7 +157,8 @@ pub(super) fn grants(claim: &Claim, view: &View<'_>, consumers: &Consumers, hypo
     let asked = claim.lists_for_grants.as_ref().map(|grants| &grants.grantees);
     let unencrypted = view.after.sight.image().is_some_and(|image| !image.encrypted);
     let is_seen = view.after.sight.image().is_some();
-    if claim.granted.grants.is_empty() {
+    // What is left, not what there was: the next look, which finds only that, says the same.
+    if record(claim, view).grants.is_empty() {
         if unencrypted {
             return Verdict::yes(Reason::NotRequested, "no snapshot of the image is encrypted");
         }
@@ -250,6 +252,10 @@ pub(super) fn why(target: &Target, principal: &Principal, view: &View<'_>) -> Re
     let key = (target.clone(), principal.clone());
     if let Some(refusal) = view.outcome.refused.get(&key).or_else(|| view.plan.refusals.get(&key)) {
         return refusal.clone();
+    }
+    if let Some(on) = view.outcome.waiting.get(&key) {
+        let message = format!("waits until KMS shows the new grant on {}, which can take five minutes", on.key);
+        return Refusal::new(Reason::Progressing, message);
     }
     let names = |change: &Change| {
         &change.target == target && (change.add.contains(principal) || change.remove.contains(principal))

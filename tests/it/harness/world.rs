@@ -277,6 +277,15 @@ impl World {
         self.wait_condition(self.namespace(), name, "Ready", status, reason).await
     }
 
+    /// Status and reason of the `Ready` condition of the present generation, if it has one.
+    pub async fn ready_now(&self, name: &str) -> Option<(String, String)> {
+        let share = self.shares().get(name).await.unwrap();
+        let conditions = share.status.map(|status| status.conditions).unwrap_or_default();
+        let ready =
+            conditions.into_iter().find(|c| c.type_ == "Ready" && c.observed_generation == share.metadata.generation);
+        ready.map(|c| (c.status, c.reason))
+    }
+
     /// Waits until a condition of the present generation has this status and reason, and returns its message.
     pub async fn wait_condition(&self, namespace: &str, name: &str, kind: &str, status: &str, reason: &str) -> String {
         let api: Api<AmiShare> = Api::namespaced(self.client.clone(), namespace);

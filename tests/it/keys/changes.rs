@@ -2,22 +2,14 @@
 
 use amishare::simulator::{Encryption, Fault, FaultKind};
 
-use super::{ENCRYPTED, KEY, ONE, OTHER_KEY, TWO_KEYS, can_launch, grantees, granting, grants, roots, wait_grantees};
+use super::{
+    ENCRYPTED, KEY, LEAN, ONE, OTHER_KEY, TWO_KEYS, can_launch, grantees, granting, granting_only, operations, roots,
+    wait_grantees,
+};
 use crate::harness::{
     Setup, World, eventually,
     world::{REGION, SNAPSHOT},
 };
-
-const LEAN: &str = "CreateGrant, Decrypt, DescribeKey, GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo";
-
-fn granting_only(operations: &str) -> String {
-    granting(&[ONE]).replace("Accounts}", &format!("Accounts, operations: [{operations}]}}"))
-}
-
-fn operations(world: &World) -> Vec<String> {
-    let all = grants(world, KEY).into_iter();
-    all.map(|grant| grant.operations.into_iter().collect::<Vec<_>>().join(", ")).collect()
-}
 
 #[tokio::test]
 async fn other_operations_are_a_new_grant_before_the_old_one_goes() {

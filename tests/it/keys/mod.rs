@@ -7,6 +7,7 @@ mod calls;
 mod changes;
 mod companions;
 mod giving;
+mod late;
 mod refusals;
 
 use std::collections::BTreeSet;
@@ -57,6 +58,20 @@ images:
 fn granting(accounts: &[&str]) -> String {
     let quoted: Vec<String> = accounts.iter().map(|a| format!("\"{a}\"")).collect();
     format!("  shareWith: {{accountIds: [{}]}}\n  kms: {{grants: Accounts}}", quoted.join(", "))
+}
+
+/// The operations that a launch takes, and no more.
+const LEAN: &str = "CreateGrant, Decrypt, DescribeKey, GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo";
+
+/// A spec that has an account get grants of only these operations.
+fn granting_only(operations: &str) -> String {
+    granting(&[ONE]).replace("Accounts}", &format!("Accounts, operations: [{operations}]}}"))
+}
+
+/// What each grant on the key of the image allows.
+fn operations(world: &World) -> Vec<String> {
+    let all = grants(world, KEY).into_iter();
+    all.map(|grant| grant.operations.into_iter().collect::<Vec<_>>().join(", ")).collect()
 }
 
 /// All grants on a key.

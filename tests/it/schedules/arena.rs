@@ -1,11 +1,14 @@
 //! A schedule as it runs: the API server, the AWS, the operator, and time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use amishare::{
-    api::{ABANDON, ON_DELETE, REQUESTED_AT},
+    api::{ABANDON, GrantOperation, ON_DELETE, REQUESTED_AT},
     runtime::clock::Clock,
-    simulator::{self, Call, Fault, FaultKind, ImageState, Simulator},
+    simulator::{self, Call, Fault, FaultKind, ImageState, KeyState, Simulator},
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -13,10 +16,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     claims::{Claims, SCRIBBLED},
+    keys,
     operator::Operator,
     outcome::{TO_CHANGE, TO_DRIFT, is_seen},
-    places::{ENCRYPTED, IMAGES, OBJECTS, REGIONS, Target, Who, image_id, scenario},
-    step::{Bad, Edit, Schedule, Scribble, Spec, Step},
+    places::{ENCRYPTED, ENCRYPTED_IN, KEY, OBJECTS, REGIONS, Target, Who, image_id, scenario},
+    step::{Bad, Edit, Grants, Schedule, Scribble, Spec, Step},
 };
 use crate::{
     memory::{End, Memory, Weather, trace::Served},
@@ -42,6 +46,7 @@ enum Event {
     WatchesAreInTime,
     OperatorStarts,
     ImageIsAvailable(usize),
+    KeyIsEnabled,
 }
 
 /// Who gave a permission that is held.
@@ -182,6 +187,10 @@ impl Arena {
             Event::WatchesAreInTime => self.memory.delay_watches(Duration::ZERO),
             Event::OperatorStarts if self.operator.is_none() => self.start_operator(),
             Event::OperatorStarts => {}
+            Event::KeyIsEnabled => {
+                self.set_key_state(KeyState::Enabled);
+                self.disturbed[ENCRYPTED_IN].changed = self.now();
+            }
             Event::ImageIsAvailable(image) => self.set_image_state(image, ImageState::Pending, ImageState::Available),
         }
     }
@@ -245,6 +254,12 @@ impl Arena {
             Step::Scribble { object, what } => self.scribble(*object, *what),
             Step::RogueGives { target, who } => self.rogue(*target, *who, true),
             Step::RogueTakes { target, who } => self.rogue(*target, *who, false),
+            Step::RogueRevokes { who } => self.rogue_revokes(*who),
+            Step::KeyDisabled { lasts } => {
+                self.set_key_state(KeyState::Disabled);
+                self.later(*lasts, Event::KeyIsEnabled);
+                self.disturb(Some(ENCRYPTED_IN), *lasts);
+            }
             Step::ImageState { image, state } => self.image_state(*image, state),
             Step::BlockPublic { region, block } => {
                 let access = ("ImageBlockPublicAccessState", "block-new-sharing");
@@ -317,15 +332,13 @@ impl Arena {
 
     fn create(&mut self, object: usize, spec: &Spec) {
         let (namespace, name, region) = OBJECTS[object];
-        let Spec { image, lists, volumes, mode, retain, ends, interval, suspend } = spec;
+        let Spec { image, lists, volumes, grants, mode, retain, ends, interval, suspend } = spec;
         let mut share = json!({
             "metadata": {"name": name},
             "spec": {
                 "region": REGIONS[region], "image": {"id": image_id(*image)}, "shareWith": share_with(*lists), "mode": mode,
                 "createVolumePermission": volumes_word(*volumes), "deletionPolicy": policy_word(*retain),
-                "interval": interval, "suspend": suspend,
-                // Where images are encrypted, everybody who is listed is to be able to launch them.
-                "kms": {"grants": if region == IMAGES[ENCRYPTED[0]].0 { "Accounts" } else { "None" }},
+                "interval": interval, "suspend": suspend, "kms": kms(*grants),
             },
         });
         if let Some(ends) = ends {
@@ -344,6 +357,7 @@ impl Arena {
         match edit {
             Edit::Lists(who) => json!({"shareWith": share_with(*who)}),
             Edit::Volumes(volumes) => json!({"createVolumePermission": volumes_word(*volumes)}),
+            Edit::Grants(grants) => json!({"kms": kms(*grants)}),
             Edit::Mode(mode) => json!({"mode": mode}),
             Edit::Retain(retain) => json!({"deletionPolicy": policy_word(*retain)}),
             Edit::Ends(ends) => json!({"expiresAt": ends.map(|ends| self.time_after(ends))}),
@@ -442,6 +456,27 @@ impl Arena {
         self.drift(region);
     }
 
+    /// Somebody revokes grants of ours, and answers from then on for who cannot launch the images.
+    fn rogue_revokes(&mut self, who: Who) {
+        let robbed: Vec<Who> = who.each().filter(|one| keys::revoke(&self.aws, *one)).collect();
+        for (one, image) in robbed.into_iter().flat_map(|one| ENCRYPTED.map(|image| (one, image))) {
+            if let Some(giver) = self.givers.get_mut(&(Target::Image(image), one)) {
+                *giver = Giver::Somebody;
+            }
+        }
+        // A listing of grants is as old as a description of an image may be.
+        self.disturbed[ENCRYPTED_IN].changed = self.now();
+        self.disturb(Some(ENCRYPTED_IN), Duration::ZERO);
+    }
+
+    fn set_key_state(&self, state: KeyState) {
+        self.aws.with_world(|world| {
+            if let Some(key) = world.key_mut(KEY) {
+                key.state = state;
+            }
+        });
+    }
+
     fn image_state(&mut self, image: usize, state: &str) {
         let target = Target::Image(image);
         let (region, id) = (REGIONS[target.region()], target.to_string());
@@ -516,6 +551,14 @@ fn share_with(who: Who) -> Value {
 
 fn volumes_word(volumes: bool) -> &'static str {
     if volumes { "Accounts" } else { "None" }
+}
+
+fn kms(grants: Grants) -> Value {
+    let mut operations = BTreeSet::from(GrantOperation::LAUNCH_AND_COPY);
+    if grants == Grants::More {
+        operations.insert(GrantOperation::Encrypt);
+    }
+    json!({"grants": if grants == Grants::None { "None" } else { "Accounts" }, "operations": operations})
 }
 
 fn policy_word(retain: bool) -> &'static str {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use amishare::api::{AmiShare, ConditionType, FINALIZER, ON_DELETE, REQUESTED_AT, conditions::find};
+use amishare::api::{AmiShare, ConditionType, FINALIZER, GrantOperation, ON_DELETE, REQUESTED_AT, conditions::find};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Deserialize;
@@ -95,6 +95,12 @@ impl Claim {
 
     pub fn wants_volumes(&self) -> bool {
         self.share.spec.create_volume_permission.to_string() == "Accounts"
+    }
+
+    /// What the grants that it asks for allow.
+    pub fn wants_grants(&self) -> Option<&BTreeSet<GrantOperation>> {
+        let kms = &self.share.spec.kms;
+        (kms.grants.to_string() == "Accounts").then_some(&kms.operations)
     }
 
     /// Whether its time was over.
@@ -278,6 +284,12 @@ impl Claims {
     pub fn were_careful(&self, target: Target, who: Who) -> bool {
         let lists = |claim: &&Claim| !claim.lists_on(target).and(who).is_nobody();
         self.all.iter().filter(lists).all(|claim| !self.is_careless(&claim.uid))
+    }
+
+    /// Whether the objects that ever listed somebody on a target have asked for grants all the time.
+    pub fn always_asked_for_grants(&self, target: Target, who: Who) -> bool {
+        let lists = |claim: &&Claim| !claim.lists_on(target).and(who).is_nobody();
+        self.all.iter().filter(lists).all(|claim| claim.wants_grants().is_some())
     }
 
     /// Whom an object has listed on a target in any of its versions.

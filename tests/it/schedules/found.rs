@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     places::Who,
     run::run,
-    step::{Edit, Item, Schedule, Scribble, Spec, Step},
+    step::{Edit, Grants, Item, Schedule, Scribble, Spec, Step},
 };
 use crate::memory::{Trouble, Verb};
 
@@ -17,6 +17,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 const A: usize = 0;
 const B: usize = 1;
 
+/// An object in the second Region, where images are encrypted.
+const C: usize = 5;
+
 /// Some account, and another.
 const ONE: Who = Who(1);
 const TWO: Who = Who(2);
@@ -24,7 +27,17 @@ const TWO: Who = Who(2);
 /// A share of an image with one account.
 fn spec(image: usize) -> Spec {
     let (lists, mode, interval) = (ONE, "Authoritative", "1h");
-    Spec { image, lists, volumes: false, mode, retain: false, ends: None, interval, suspend: false }
+    Spec {
+        image,
+        lists,
+        volumes: false,
+        grants: Grants::None,
+        mode,
+        retain: false,
+        ends: None,
+        interval,
+        suspend: false,
+    }
 }
 
 /// The same with createVolumePermission, and without a say over what others give.
@@ -128,6 +141,17 @@ fn a_record_that_a_late_watch_still_shows_is_not_taken_back_twice() {
         (move_to(A, 0), Duration::from_millis(30)),
         (Step::WatchesLate { by: Duration::from_secs(893), lasts: Duration::from_secs(2229) }, AT_ONCE),
         (Step::Delete { object: A }, Duration::from_secs(1074)),
+    ]);
+}
+
+#[test]
+fn a_share_whose_last_grant_was_revoked_says_the_same_at_the_next_check() {
+    let lists = Edit::Lists(ONE.or(TWO));
+    let spec = Spec { lists: Who::EVERYONE, grants: Grants::Launch, ..spec(3) };
+    holds([
+        (create(C, spec), AT_ONCE),
+        (Step::Edit { object: C, edit: lists }, SECOND),
+        (Step::Edit { object: C, edit: Edit::Lists(Who::NOBODY) }, AT_ONCE),
     ]);
 }
 

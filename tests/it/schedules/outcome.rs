@@ -9,7 +9,7 @@ use super::{
     arena::{Arena, Giver, SETTLE},
     claims::Claim,
     keys,
-    places::{ENCRYPTED, IMAGES, OBJECTS, REGIONS, Target, Who},
+    places::{ENCRYPTED, ENCRYPTED_IN, OBJECTS, REGIONS, Target, Who},
     run::Violation,
 };
 
@@ -52,7 +52,7 @@ fn check_region(arena: &Arena, region: usize) -> Result<(), Violation> {
     for target in Target::all_in(region) {
         check_target(arena, &claims, target)?;
     }
-    if region == IMAGES[ENCRYPTED[0]].0 {
+    if region == ENCRYPTED_IN {
         keys::check_grants(arena, &claims)?;
     }
     claims.iter().try_for_each(|claim| check_object(arena, &claims, claim))
@@ -186,6 +186,7 @@ fn expected(arena: &Arena, claim: &Claim) -> (&'static str, &'static [&'static s
         "PublicSharingBlocked",
         "GranteeNotFound",
         "GrantNotPossibleForOrganization",
+        "KmsAccessMissing",
     ];
     if claim.is_over(arena.now()) {
         return ("False", &["Expired"]);
@@ -197,7 +198,7 @@ fn expected(arena: &Arena, claim: &Claim) -> (&'static str, &'static [&'static s
     }
     if ENCRYPTED.contains(&claim.image) {
         // The key's policy lets nobody in.
-        refused = refused.or(claim.lists.and(Who::ORGANIZATIONS));
+        refused = refused.or(claim.lists.and(Who::ORGANIZATIONS)).or(keys::shut_out(arena, claim));
     }
     if refused.is_nobody() { ("True", &["Synced"]) } else { ("False", REFUSED) }
 }

@@ -21,6 +21,9 @@ pub const SNAPSHOTS: [usize; 5] = [0, 0, 0, 1, 1];
 /// The images that are encrypted, with one key.
 pub const ENCRYPTED: [usize; 2] = [2, 3];
 
+/// Where they are.
+pub const ENCRYPTED_IN: usize = 1;
+
 /// Their key.
 pub const KEY: &str = "arn:aws:kms:eu-west-1:999988887777:key/22222222-3333-4444-8555-666666666666";
 
@@ -206,8 +209,11 @@ pub fn scenario(seed: u64) -> Scenario {
         images: ImagePublicAccess::Unblocked,
         snapshots: SnapshotPublicAccess::default(),
     });
+    // KMS makes grants known at once, within seconds, or within minutes.
+    let late = [0, 0, 700, 5000, 45_000, 200_000];
     Scenario {
         seed: Some(seed),
+        grant_delay_milliseconds: late[usize::try_from(seed % 6).unwrap()],
         closed_accounts: Who::CLOSED.names().into_iter().collect(),
         images: (0..IMAGES.len()).map(image).collect(),
         snapshots: encrypted.collect(),

@@ -32,13 +32,14 @@ fn breaks(flaw: Flaw) -> &'static [u8] {
     match flaw {
         Flaw::GivesUp | Flaw::WritesAtRest => &[1],
         Flaw::ActsWhileSuspended | Flaw::TakesWhatItDidNotGive | Flaw::IgnoresTheGuardRail => &[4],
+        Flaw::DoesNotWaitForGrants => &[2],
         // Who sees an old version gives to whom nobody lists any more, or takes from whom somebody lists by now.
         Flaw::TrustsItsWatch => &[5, 6],
         Flaw::WritesUnconditionally => &[5],
         Flaw::ForgetsOtherClaims => &[6],
         Flaw::FallsWithOneImage => &[8],
         Flaw::AsksForEachAccount => &[10],
-        Flaw::LetsGoTooSoon | Flaw::NeverLetsGo | Flaw::RecordsTooLate => &[11],
+        Flaw::LetsGoTooSoon | Flaw::NeverLetsGo | Flaw::KeepsGrants | Flaw::RecordsTooLate => &[11],
         Flaw::HidesThatItWorks => &[12],
     }
 }

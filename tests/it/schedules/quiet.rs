@@ -11,7 +11,7 @@ use super::{
     arena::{Arena, SETTLE},
     claims::Claim,
     outcome,
-    places::{IMAGES, OBJECTS, REGIONS, Target, Who, images_in},
+    places::{ENCRYPTED_IN, IMAGES, KEY, OBJECTS, REGIONS, Target, Who, images_in},
     run::{Report, Violation, look},
 };
 use crate::memory::Verb;
@@ -63,7 +63,8 @@ pub async fn check(arena: &mut Arena, report: &mut Report) -> Result<(), Violati
     if let Some(request) = writes.find(|request| !may_be_written(&request.asked.path)) {
         return Err(Violation::new(1, format!("the API server is written to at rest: {request}")));
     }
-    if let Some(call) = calls.iter().find(|call| call.action.starts_with("Modify") && call.status == 200) {
+    let changes = |action: &str| action.starts_with("Modify") || matches!(action, "CreateGrant" | "RevokeGrant");
+    if let Some(call) = calls.iter().find(|call| changes(&call.action) && call.status == 200) {
         return Err(Violation::new(1, format!("AWS is written to at rest: {:?}", call.params)));
     }
     counts(arena, rest + SETTLE, &calls)?;
@@ -125,6 +126,11 @@ fn counts(arena: &Arena, time: Duration, calls: &[Call]) -> Result<(), Violation
                 let most = limit(&mut target.images().into_iter());
                 counted.push(("DescribeSnapshotAttribute", target.to_string(), number, most));
             }
+        }
+        if region == ENCRYPTED_IN {
+            // Once for all images that are encrypted with it.
+            let number = made("ListGrants", "KeyId", KEY);
+            counted.push(("ListGrants", KEY.to_owned(), number, limit(&mut images_in(region))));
         }
         for (action, id, number, most) in counted {
             if number > most {

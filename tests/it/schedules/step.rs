@@ -5,8 +5,19 @@ use std::{fmt, time::Duration};
 use amishare::planted::Flaw;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::places::{IMAGES, OBJECTS, REGIONS, SNAPSHOTS, Target, Who, image_id, images_in};
+use super::places::{ENCRYPTED_IN, IMAGES, OBJECTS, REGIONS, SNAPSHOTS, Target, Who, image_id, images_in};
 use crate::memory::{End, Trouble, Verb};
+
+/// Which grants a share asks for on the keys of its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grants {
+    /// None: who can launch it is left to the key's policy, which lets nobody in.
+    None,
+    /// Those that a launch takes.
+    Launch,
+    /// Others, with which it can be launched as well.
+    More,
+}
 
 /// What a share says.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +25,7 @@ pub struct Spec {
     pub image: usize,
     pub lists: Who,
     pub volumes: bool,
+    pub grants: Grants,
     pub mode: &'static str,
     pub retain: bool,
     /// After how long it ends.
@@ -27,6 +39,7 @@ pub struct Spec {
 pub enum Edit {
     Lists(Who),
     Volumes(bool),
+    Grants(Grants),
     Mode(&'static str),
     Retain(bool),
     Ends(Option<Duration>),
@@ -63,24 +76,78 @@ pub enum Bad {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Create { object: usize, spec: Spec },
-    Edit { object: usize, edit: Edit },
-    Delete { object: usize },
-    Abandon { object: usize },
-    Request { object: usize, token: u32 },
-    ForceFinalizer { object: usize },
-    Scribble { object: usize, what: Scribble },
-    RogueGives { target: Target, who: Who },
-    RogueTakes { target: Target, who: Who },
-    ImageState { image: usize, state: &'static str },
-    BlockPublic { region: usize, block: bool },
-    AwsTrouble { region: Option<usize>, action: &'static str, bad: Bad, chance: f64, lasts: Duration },
-    KubeTrouble { trouble: Trouble, verbs: &'static [Verb], chance: f64, lasts: Duration },
+    Create {
+        object: usize,
+        spec: Spec,
+    },
+    Edit {
+        object: usize,
+        edit: Edit,
+    },
+    Delete {
+        object: usize,
+    },
+    Abandon {
+        object: usize,
+    },
+    Request {
+        object: usize,
+        token: u32,
+    },
+    ForceFinalizer {
+        object: usize,
+    },
+    Scribble {
+        object: usize,
+        what: Scribble,
+    },
+    RogueGives {
+        target: Target,
+        who: Who,
+    },
+    RogueTakes {
+        target: Target,
+        who: Who,
+    },
+    /// Somebody revokes the grants of accounts.
+    RogueRevokes {
+        who: Who,
+    },
+    /// The key cannot be used for a while.
+    KeyDisabled {
+        lasts: Duration,
+    },
+    ImageState {
+        image: usize,
+        state: &'static str,
+    },
+    BlockPublic {
+        region: usize,
+        block: bool,
+    },
+    AwsTrouble {
+        region: Option<usize>,
+        action: &'static str,
+        bad: Bad,
+        chance: f64,
+        lasts: Duration,
+    },
+    KubeTrouble {
+        trouble: Trouble,
+        verbs: &'static [Verb],
+        chance: f64,
+        lasts: Duration,
+    },
     WatchesEnd(End),
-    WatchesLate { by: Duration, lasts: Duration },
+    WatchesLate {
+        by: Duration,
+        lasts: Duration,
+    },
     Compact,
     Restart,
-    Kill { down: Duration },
+    Kill {
+        down: Duration,
+    },
     KillTwice,
     Nothing,
 }
@@ -125,31 +192,36 @@ const ALL: &[Verb] = &[Verb::List, Verb::Get, Verb::Watch, Verb::Patch, Verb::Pa
 impl Schedule {
     /// The schedule that follows from a seed.
     pub fn of(seed: u64, steps: usize) -> Self {
-        let mut draw = Draw(StdRng::seed_from_u64(seed));
+        let mut draw = Draw { random: StdRng::seed_from_u64(seed), lets_keys_be: false };
         let allow_public = draw.chance(0.7);
+        draw.lets_keys_be = draw.chance(0.2);
         Self { seed, allow_public, flaw: None, items: (0..steps).map(|_| draw.item()).collect() }
     }
 }
 
-struct Draw(StdRng);
+struct Draw {
+    random: StdRng,
+    /// Whether there are shares of encrypted images without grants. Where there are, less can be said of who can launch them.
+    lets_keys_be: bool,
+}
 
 impl Draw {
     fn chance(&mut self, chance: f64) -> bool {
-        self.0.random_bool(chance)
+        self.random.random_bool(chance)
     }
 
     fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of.choose(&mut self.0).unwrap().clone()
+        of.choose(&mut self.random).unwrap().clone()
     }
 
     fn seconds(&mut self, range: std::ops::Range<u64>) -> Duration {
-        Duration::from_secs(self.0.random_range(range))
+        Duration::from_secs(self.random.random_range(range))
     }
 
     fn item(&mut self) -> Item {
         let step = self.step();
-        let then = match self.0.random_range(0..100) {
-            0..25 => Duration::from_millis(self.0.random_range(0..300)),
+        let then = match self.random.random_range(0..100) {
+            0..25 => Duration::from_millis(self.random.random_range(0..300)),
             25..78 => self.seconds(1..30),
             78..93 => self.seconds(30..600),
             93..98 => self.seconds(600..3600),
@@ -160,13 +232,13 @@ impl Draw {
     }
 
     fn step(&mut self) -> Step {
-        let object = self.0.random_range(0..OBJECTS.len());
-        match self.0.random_range(0..100) {
+        let object = self.random.random_range(0..OBJECTS.len());
+        match self.random.random_range(0..100) {
             0..16 => Step::Create { object, spec: self.spec(object) },
             16..36 => Step::Edit { object, edit: self.edit(object) },
             36..42 => Step::Delete { object },
             42..43 => Step::Abandon { object },
-            43..46 => Step::Request { object, token: self.0.random_range(0..1000) },
+            43..46 => Step::Request { object, token: self.random.random_range(0..1000) },
             46..47 => Step::ForceFinalizer { object },
             47..49 => {
                 let all = [Scribble::Wiped, Scribble::RecordWiped, Scribble::ConditionsWiped, Scribble::Overwritten];
@@ -180,35 +252,47 @@ impl Draw {
                 let (target, who) = self.rogue();
                 Step::RogueTakes { target, who }
             }
-            61..65 => {
+            61 => Step::RogueRevokes { who: Who(self.random.random::<u64>()).and(Who::ACCOUNTS) },
+            62..65 => {
                 let states = ["available", "available", "available", "pending", "disabled", "failed", "deregistered"];
-                Step::ImageState { image: self.0.random_range(0..IMAGES.len()), state: self.one(&states) }
+                Step::ImageState { image: self.random.random_range(0..IMAGES.len()), state: self.one(&states) }
             }
-            65..67 => Step::BlockPublic { region: self.0.random_range(0..REGIONS.len()), block: self.chance(0.5) },
+            65..67 => Step::BlockPublic { region: self.random.random_range(0..REGIONS.len()), block: self.chance(0.5) },
             67..76 => self.aws_trouble(),
             76..84 => self.kube_trouble(),
             84..87 => Step::WatchesEnd(self.one(&[End::Closed, End::Broken, End::Silent, End::Silent])),
             87..90 => Step::WatchesLate { by: self.seconds(1..1200), lasts: self.seconds(60..3600) },
-            90..91 => Step::Compact,
+            90 => Step::Compact,
             91..93 => Step::Restart,
             93..96 => {
                 let down = if self.chance(0.7) { Duration::ZERO } else { self.seconds(1..3600) };
                 Step::Kill { down }
             }
             96..97 => Step::KillTwice,
+            97 => Step::KeyDisabled { lasts: self.seconds(1..3600) },
             _ => Step::Nothing,
         }
     }
 
+    /// What is asked for in the Region where images are encrypted.
+    fn grants(&mut self, object: usize) -> Grants {
+        match self.random.random_range(0..10) {
+            _ if OBJECTS[object].2 != ENCRYPTED_IN => Grants::None,
+            0..3 if self.lets_keys_be => Grants::None,
+            0..8 => Grants::Launch,
+            _ => Grants::More,
+        }
+    }
+
     fn lists(&mut self) -> Who {
-        let mut lists = Who(self.0.random::<u64>()).and(Who::ACCOUNTS).and(Who(self.0.random::<u64>()));
+        let mut lists = Who(self.random.random::<u64>()).and(Who::ACCOUNTS).and(Who(self.random.random::<u64>()));
         for (who, chance) in [(Who::CLOSED, 0.1), (Who::OWNER, 0.05), (Who::EVERYONE, 0.12), (Who::MANY, 0.04)] {
             if self.chance(chance) {
                 lists = lists.or(who);
             }
         }
         if self.chance(0.2) {
-            lists = lists.or(Who(self.0.random::<u64>()).and(Who::ORGANIZATIONS));
+            lists = lists.or(Who(self.random.random::<u64>()).and(Who::ORGANIZATIONS));
         }
         lists
     }
@@ -227,6 +311,7 @@ impl Draw {
             image: self.image(object),
             lists: self.lists(),
             volumes: self.chance(0.4),
+            grants: self.grants(object),
             mode: self.one(&MODES),
             retain: self.chance(0.08),
             ends: self.ends(),
@@ -236,12 +321,13 @@ impl Draw {
     }
 
     fn edit(&mut self, object: usize) -> Edit {
-        match self.0.random_range(0..20) {
+        match self.random.random_range(0..20) {
             0..8 => Edit::Lists(self.lists()),
             8..10 => Edit::Volumes(self.chance(0.5)),
             10..12 => Edit::Mode(self.one(&MODES)),
             12 => Edit::Retain(self.chance(0.3)),
             13 => Edit::Ends(self.ends()),
+            14 if OBJECTS[object].2 == ENCRYPTED_IN => Edit::Grants(self.grants(object)),
             14 => Edit::Interval(self.one(&INTERVALS)),
             15..17 => Edit::Suspend(self.chance(0.4)),
             _ => Edit::Image(self.image(object)),
@@ -250,11 +336,11 @@ impl Draw {
 
     fn rogue(&mut self) -> (Target, Who) {
         let target = if self.chance(0.65) {
-            Target::Image(self.0.random_range(0..IMAGES.len()))
+            Target::Image(self.random.random_range(0..IMAGES.len()))
         } else {
-            Target::Snapshot(self.0.random_range(0..SNAPSHOTS.len()))
+            Target::Snapshot(self.random.random_range(0..SNAPSHOTS.len()))
         };
-        let mut who = Who(self.0.random::<u64>()).and(Who::ACCOUNTS);
+        let mut who = Who(self.random.random::<u64>()).and(Who::ACCOUNTS);
         if matches!(target, Target::Image(_)) && self.chance(0.15) {
             who = who.or(Who::ORGANIZATIONS);
         }
@@ -268,8 +354,18 @@ impl Draw {
         let all =
             [Bad::Throttled, Bad::ServerError, Bad::ResetBefore, Bad::ResetAfter, Bad::Slow, Bad::Stalled, Bad::Denied];
         Step::AwsTrouble {
-            region: self.chance(0.8).then(|| self.0.random_range(0..REGIONS.len())),
-            action: self.one(&["*", "*", "Modify*", "ModifyImageAttribute", "ModifySnapshotAttribute", "Describe*"]),
+            region: self.chance(0.8).then(|| self.random.random_range(0..REGIONS.len())),
+            action: self.one(&[
+                "*",
+                "*",
+                "Modify*",
+                "ModifyImageAttribute",
+                "ModifySnapshotAttribute",
+                "Describe*",
+                "*Grant*",
+                "CreateGrant",
+                "RevokeGrant",
+            ]),
             bad: self.one(&all),
             chance: self.one(&[0.2, 0.5, 1.0]),
             lasts: if self.chance(0.8) { self.seconds(1..600) } else { self.seconds(600..5400) },
@@ -281,7 +377,7 @@ impl Draw {
             Trouble::LostBefore,
             Trouble::LostAfter,
             Trouble::NeverAnswered,
-            Trouble::Late(Duration::from_secs(self.0.random_range(1..40))),
+            Trouble::Late(Duration::from_secs(self.random.random_range(1..40))),
             Trouble::Refused(500),
             Trouble::Refused(503),
             Trouble::Refused(429),
@@ -310,8 +406,8 @@ impl fmt::Display for Item {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { image, lists, volumes, mode, retain, ends, interval, suspend } = self;
-        write!(f, "{} shared with {lists:?}, mode {mode}, every {interval}", image_id(*image))?;
+        let Self { image, lists, volumes, grants, mode, retain, ends, interval, suspend } = self;
+        write!(f, "{} shared with {lists:?}, grants {grants:?}, mode {mode}, every {interval}", image_id(*image))?;
         let more = [(*volumes, ", with createVolumePermission"), (*retain, ", Retain"), (*suspend, ", suspended")];
         more.iter().filter(|(is, _)| *is).try_for_each(|(_, words)| f.write_str(words))?;
         ends.map_or(Ok(()), |ends| write!(f, ", ending after {ends:?}"))
@@ -333,6 +429,8 @@ impl fmt::Display for Step {
             Self::Scribble { object, what } => write!(f, "somebody writes the status of {}: {what:?}", name(*object)),
             Self::RogueGives { target, who } => write!(f, "somebody gives {target} to {who:?}"),
             Self::RogueTakes { target, who } => write!(f, "somebody takes {target} from {who:?}"),
+            Self::RogueRevokes { who } => write!(f, "somebody revokes the grants of {who:?}"),
+            Self::KeyDisabled { lasts } => write!(f, "the key is disabled for {lasts:?}"),
             Self::ImageState { image, state } => write!(f, "{} becomes {state}", image_id(*image)),
             Self::BlockPublic { region, block } => {
                 write!(f, "block public access in {} is {}", REGIONS[*region], if *block { "on" } else { "off" })

@@ -1,6 +1,9 @@
 //! The parts of the summary: snapshots, observing, what is left for later, and what is on record.
 
+use std::time::Duration;
+
 use super::*;
+use crate::share::testing::grants_on;
 use crate::share::{granted::Granted as Record, plan::Change};
 
 fn launch(world: &World) -> (String, String, String) {
@@ -87,6 +90,28 @@ fn what_is_left_for_the_next_reconcile_is_under_way() {
     let words = "not given to 000000000001: left for the next reconcile, which follows at once";
     assert_eq!(launch(&world), said("False", "Progressing", words));
     assert_eq!(types(&world), ["ImageAvailable", "SnapshotPermissionsSynced", "KmsGrantsSynced", "Reconciling"]);
+}
+
+#[test]
+fn whoever_waits_for_a_grant_to_be_shown_is_said_to() {
+    let build = || share("a").accounts([1]).grants(&grants_on(false).operations.into_iter().collect::<Vec<_>>());
+    let mut world = World::of([build()]).with(|aws| aws.image(1).encryption = Encryption::CustomerKey);
+    let (claims, before) = world.look(&image(1)).unwrap();
+    let plan = world.cluster.plan(&image(1), &claims, &before);
+    let target = Target::Image(image(1).id);
+    let needed = plan.needs.get(&(target.clone(), account(1))).cloned().unwrap_or_default();
+    assert_eq!(needed, [grants_on(false)].into(), "the launch permission is worth nothing without the grant");
+    let [grants, permission] = &plan.changes[..] else { panic!("{:?}", plan.changes) };
+    let mut outcome = Outcome { done: vec![grants.clone()], ..Outcome::default() };
+    let late = [(account(1), grants_on(false))].into();
+    assert_eq!(outcome.without_the_waiting(permission.clone(), late, Duration::from_secs(1)), None);
+    world.cluster.finish(&image(1), &claims, &before, &plan, &outcome);
+    let words = format!(
+        "not given to 000000000001: waits until KMS shows the new grant on {}, which can take five minutes",
+        grants_on(false).key
+    );
+    assert_eq!(launch(&world), said("False", "Progressing", &words));
+    assert_eq!(world.cluster.condition("a", ConditionType::Reconciling).0, "True");
 }
 
 #[test]
