@@ -4,13 +4,14 @@
 //! membership of an account in an organization, or on what a caller sends, is not known here. It is not the simulator's reading of
 //! policies, on purpose: two that agree are worth more than one.
 
-use serde_json::Value;
-
 use crate::api::{AccountId, GrantOperation, Principal};
 
 mod condition;
+mod like;
+mod statement;
 
-use condition::holds;
+use like::is_like;
+use statement::{Actions, Principals, Resource, Statement};
 
 /// Whether something is so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +23,29 @@ enum Truth {
 }
 
 impl Truth {
+    /// Whether both are so. Of two that cannot be told it gives the same reason in either order.
     fn and(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::No => Self::No,
             Self::Yes => other(),
-            maybe @ Self::Maybe(_) => {
-                if other() == Self::No {
-                    Self::No
-                } else {
-                    maybe
-                }
-            }
+            Self::Maybe(why) => match other() {
+                Self::No => Self::No,
+                Self::Yes => Self::Maybe(why),
+                Self::Maybe(another) => Self::Maybe(why.min(another)),
+            },
+        }
+    }
+
+    /// Whether one of both is so.
+    fn or(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Yes => Self::Yes,
+            Self::No => other(),
+            Self::Maybe(why) => match other() {
+                Self::Yes => Self::Yes,
+                Self::No => Self::Maybe(why),
+                Self::Maybe(another) => Self::Maybe(why.min(another)),
+            },
         }
     }
 
@@ -40,17 +53,8 @@ impl Truth {
         truths.into_iter().fold(Self::Yes, |all, one| all.and(|| one))
     }
 
-    /// Whether one of them is so.
     fn any(truths: impl IntoIterator<Item = Self>) -> Self {
-        let mut all = Self::No;
-        for one in truths {
-            match one {
-                Self::Yes => return Self::Yes,
-                Self::Maybe(_) if all == Self::No => all = one,
-                Self::No | Self::Maybe(_) => {}
-            }
-        }
-        all
+        truths.into_iter().fold(Self::No, |all, one| all.or(|| one))
     }
 }
 
@@ -76,8 +80,8 @@ pub enum Admission {
 }
 
 /// A key policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeyPolicy(Vec<Value>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPolicy(Vec<Statement>);
 
 impl KeyPolicy {
     /// Reads a policy.
@@ -85,30 +89,22 @@ impl KeyPolicy {
     /// # Errors
     /// What it is that cannot be read.
     pub fn read(json: &str) -> Result<Self, String> {
-        let policy: Value = serde_json::from_str(json).map_err(|_| "it is not JSON".to_owned())?;
-        let statements = many(&policy["Statement"]);
-        if !policy.is_object() || !statements.iter().all(|statement| statement.is_object()) {
-            return Err("it has no list of statements".into());
-        }
-        Ok(Self(statements.into_iter().cloned().collect()))
+        statement::read_all(json).map(Self)
     }
 
     /// Whether it lets somebody do all that EC2 does with the key in the name of whoever launches an image, in a Region. Of an
     /// organization or unit: whether it lets all its accounts do that.
     pub fn admits(&self, principal: &Principal, region: &str) -> Admission {
-        let ask = |effect: &'static str, operation: GrantOperation| {
-            let ours = self.0.iter().filter(move |statement| statement["Effect"] == effect);
-            Truth::any(ours.map(|statement| {
-                let request = Request { principal, operation, region, denies: effect == "Deny" };
-                request.meets(statement)
-            }))
+        let ask = |denies: bool, operation: GrantOperation| {
+            let ours = self.0.iter().filter(move |statement| statement.denies == denies);
+            Truth::any(ours.map(|statement| Request { principal, operation, region, denies }.meets(statement)))
         };
-        match Truth::any(GrantOperation::LAUNCH.iter().map(|operation| ask("Deny", *operation))) {
+        match Truth::any(GrantOperation::LAUNCH.iter().map(|operation| ask(true, *operation))) {
             Truth::Yes => return Admission::Denied,
             Truth::Maybe(why) => return Admission::PerhapsDenied(why),
             Truth::No => {}
         }
-        match Truth::all(GrantOperation::LAUNCH.iter().map(|operation| ask("Allow", *operation))) {
+        match Truth::all(GrantOperation::LAUNCH.iter().map(|operation| ask(false, *operation))) {
             Truth::Yes => Admission::Yes,
             Truth::No => Admission::No,
             Truth::Maybe(why) => Admission::Unknown(why),
@@ -126,40 +122,37 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn meets(&self, statement: &Value) -> Truth {
-        let sid = statement["Sid"].as_str().unwrap_or_default().chars().take(64).collect::<String>();
-        let unclear = |what: &str| {
-            let name = if sid.is_empty() { "a statement without Sid".into() } else { format!("the statement {sid:?}") };
-            Truth::Maybe(format!("{name} {what}"))
-        };
-        self.names_the_action(statement)
-            .and(|| self.names_the_principal(statement, &unclear))
-            .and(|| match many(&statement["Resource"]).as_slice() {
-                // In a key policy it means this key, which has no other way to write it that is not its ARN (KMS developer guide).
-                [one] if one.as_str() == Some("*") => Truth::Yes,
-                _ => unclear("names its resource by something else than *"),
+    fn meets(&self, statement: &Statement) -> Truth {
+        let unclear = |what: &str| Truth::Maybe(format!("{} {what}", statement.name));
+        self.names_the_action(&statement.actions)
+            .and(|| self.names_the_principal(&statement.principals, &unclear))
+            .and(|| match statement.resource {
+                Resource::ThisKey => Truth::Yes,
+                // It has no effect (KMS developer guide, "Elements in a key policy").
+                Resource::Missing => Truth::No,
+                Resource::SomethingElse => unclear("names its resource by something else than *"),
             })
-            .and(|| holds(&statement["Condition"], self, &unclear))
+            .and(|| match &statement.conditions {
+                Some(conditions) => Truth::all(conditions.iter().map(|one| condition::holds(one, self, &unclear))),
+                None => unclear("has a condition that is not understood"),
+            })
     }
 
-    fn names_the_action(&self, statement: &Value) -> Truth {
+    fn names_the_action(&self, actions: &Actions) -> Truth {
         // Actions are compared without regard to case, unlike everything else.
         let action = format!("kms:{}", self.operation.name()).to_ascii_lowercase();
-        let names = |list: &Value| texts(list).any(|pattern| is_like(&pattern.to_ascii_lowercase(), &action));
-        Truth::from(match &statement["NotAction"] {
-            Value::Null => names(&statement["Action"]),
-            but => !names(but),
+        let is_named = |list: &[String]| list.iter().any(|pattern| is_like(&pattern.to_ascii_lowercase(), &action));
+        Truth::from(match actions {
+            Actions::These(list) => is_named(list),
+            Actions::AllBut(list) => !is_named(list),
         })
     }
 
-    fn names_the_principal(&self, statement: &Value, unclear: &dyn Fn(&str) -> Truth) -> Truth {
-        if !statement["NotPrincipal"].is_null() {
-            return unclear("is about all but some principals");
+    fn names_the_principal(&self, principals: &Principals, unclear: &dyn Fn(&str) -> Truth) -> Truth {
+        match principals {
+            Principals::AllButSome => unclear("is about all but some principals"),
+            Principals::These(named) => Truth::any(named.iter().map(|name| self.is_named_by(name, unclear))),
         }
-        let named = &statement["Principal"];
-        let named: Vec<&str> = if named.is_string() { texts(named).collect() } else { texts(&named["AWS"]).collect() };
-        let mut all = named.iter().map(|name| self.is_named_by(name, unclear));
-        Truth::any(&mut all)
     }
 
     /// Whether a name in a policy is that of the principal: an ARN, an account id, or a star.
@@ -194,44 +187,6 @@ fn is_service_linked(arn: &str) -> bool {
     arn.contains(":role/aws-service-role/")
 }
 
-/// What IAM lets be one or a list.
-fn many(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Null => Vec::new(),
-        Value::Array(values) => values.iter().collect(),
-        one => vec![one],
-    }
-}
-
-fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    many(value).into_iter().filter_map(Value::as_str)
-}
-
-/// Whether a text is like a pattern, in which `*` stands for any characters and `?` for one.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // Where the last star was, and what it stood for up to now ended.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == text[t] => (p, t) = (p + 1, t + 1),
-            _ => match &mut star {
-                Some((at, end)) => {
-                    *end += 1;
-                    (p, t) = (*at + 1, *end);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
 /// The statements that let in those of `principals` whom no grant can name: one for all organizations and one for all units, as a key
 /// policy has them (aws.md section 4.4).
 pub fn statement_for<'a>(principals: impl Iterator<Item = &'a Principal>) -> String {
@@ -248,6 +203,7 @@ pub fn statement_for<'a>(principals: impl Iterator<Item = &'a Principal>) -> Str
     }
     let statement = |operator: &str, key: &str, mut values: Vec<String>| {
         values.sort();
+        values.dedup();
         let values = values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         (!values.is_empty()).then(|| {
             format!(
