@@ -17,6 +17,9 @@ use crate::{
     aws::failure::Failure,
 };
 
+/// How soon what was left over goes on, when too many refusals came before it or the configuration has changed.
+const AFTER_DEFERRAL: Duration = Duration::from_secs(1);
+
 /// The result of every change of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -122,6 +125,11 @@ impl Outcome {
         let Some((_, refusal)) = refusal.map(|(key, refusal)| (key.clone(), refusal.clone())) else { return false };
         self.refused.insert((change.target.clone(), principal.clone()), refusal);
         true
+    }
+
+    /// How soon to go on with what was left over or has to wait, if anything.
+    pub fn goes_on_after(&self) -> Option<Duration> {
+        if self.deferred.is_empty() { self.look_again } else { Some(AFTER_DEFERRAL) }
     }
 
     /// The gravest failure that passes by itself, if the reconcile should be tried again soon.

@@ -44,9 +44,6 @@ use crate::{
     },
 };
 
-/// How soon what was left over goes on, when too many refusals came before it or the configuration has changed.
-const AFTER_DEFERRAL: Duration = Duration::from_secs(1);
-
 /// How old a description of an image may be when something that was asked for is done. Work can wait that long for its turn; if
 /// the image has changed since, AWS refuses the change.
 const OLDEST: Duration = Duration::from_mins(5);
@@ -216,11 +213,8 @@ impl Reconciler {
             let message = "an object waits for what was refused; its status or an event says for what".into();
             return Err(Failed { reason: Reason::DeletionBlocked.as_str(), message, pace: Pace::Slow });
         }
-        if !outcome.deferred.is_empty() {
-            return Ok(Next::Soon(AFTER_DEFERRAL));
-        }
-        if let Some(look_again) = outcome.look_again {
-            return Ok(Next::Soon(look_again));
+        if let Some(after) = outcome.goes_on_after() {
+            return Ok(Next::Soon(after));
         }
         Ok(self.next(image, &claimants, &after.sight, [retry_refused, retry_new], found))
     }

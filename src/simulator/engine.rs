@@ -191,6 +191,7 @@ impl Engine {
         params: &Params,
         request_id: &str,
     ) -> Result<String, ApiError> {
+        self.world.go_on_copying();
         let mut body = Xml::new();
         match service {
             Service::Ec2 if self.world.disabled_regions.contains(region) => Err(errors::opt_in_required(region)),

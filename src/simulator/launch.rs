@@ -8,8 +8,8 @@ use std::fmt;
 use super::kms::access::{may, principal};
 use super::world::{Encryption, ImageState, KeyState, World};
 
-/// What EC2 does with the key of an encrypted snapshot, for whoever launches \[D, aws.md section 1.11\].
-const OPERATIONS: &[&str] =
+/// What EC2 does with the key of an encrypted snapshot, for whoever launches or copies \[D, aws.md section 1.11\].
+pub(super) const KEY_OPERATIONS: &[&str] =
     &["CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"];
 
 /// Why a principal cannot launch an image.
@@ -70,7 +70,7 @@ pub(super) fn decide(world: &World, region: &str, image: &str, named: &str) -> R
         let Some(key) = world.key(arn).filter(|key| key.state == KeyState::Enabled) else {
             return Err(LaunchRefusal::KeyNotUsable { key: arn.clone() });
         };
-        if let Some(operation) = OPERATIONS.iter().find(|operation| !may(world, key, &user, operation)) {
+        if let Some(operation) = KEY_OPERATIONS.iter().find(|operation| !may(world, key, &user, operation)) {
             return Err(LaunchRefusal::KeyNotShared { key: arn.clone(), operation });
         }
     }

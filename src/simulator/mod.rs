@@ -42,8 +42,8 @@ pub use faults::{Fault, FaultKind};
 pub use launch::LaunchRefusal;
 pub use permissions::{Grantee, Grantees, NotAGrantee};
 pub use scenario::{
-    AccountScenario, BucketScenario, EncryptionScenario, ForeignLoad, ImageScenario, KeyScenario, PublicAccessScenario,
-    Quotas, RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
+    AccountScenario, BucketScenario, CopiesScenario, CopyTrouble, EncryptionScenario, ForeignLoad, ImageScenario,
+    KeyScenario, PublicAccessScenario, Quotas, RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
 };
 pub use world::{
     AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Key,
@@ -175,7 +175,9 @@ impl Simulator {
 
     /// Looks at the world, or changes it behind everyone's back. No call is answered meanwhile.
     pub fn with_world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
-        look(&mut self.engine().world)
+        let world = &mut self.engine().world;
+        world.go_on_copying();
+        look(world)
     }
 
     /// Who may launch the image: account ids, `all` and ARNs. Empty when there is no such image.

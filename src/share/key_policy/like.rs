@@ -29,10 +29,7 @@ pub(super) fn is_like(pattern: &str, text: &str) -> bool {
 
 /// The six parts of an ARN, or of a pattern of one; the last may hold colons.
 pub(super) fn arn_parts(text: &str) -> Option<[&str; 6]> {
-    let mut parts = text.splitn(6, ':');
-    let all = std::array::from_fn(|_| parts.next());
-    let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f)] = all else { return None };
-    Some([a, b, c, d, e, f])
+    text.splitn(6, ':').collect::<Vec<_>>().try_into().ok()
 }
 
 /// Whether an ARN is like a pattern: each of the six parts is compared by itself, so that a star does not stand for a colon. `ArnEquals`

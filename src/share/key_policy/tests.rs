@@ -205,7 +205,6 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "so that literals can be given")]
 fn deny(principal: Value, condition: Value) -> Value {
     let mut statement = allow(principal, json!("kms:Decrypt"), condition);
     statement["Effect"] = json!("Deny");

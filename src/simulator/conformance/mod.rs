@@ -2,6 +2,7 @@
 //!
 //! The tests are named as sentences about AWS, in the order of the reference's sections 1.0 to 1.9.
 
+mod copies;
 mod faults;
 mod harness;
 mod images;

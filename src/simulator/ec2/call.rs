@@ -14,6 +14,8 @@ static NOTHING: RegionState = RegionState {
     images: BTreeMap::new(),
     snapshots: BTreeMap::new(),
     keys: BTreeMap::new(),
+    snapshot_copies: BTreeMap::new(),
+    image_copies: BTreeMap::new(),
     public_access: BTreeMap::new(),
 };
 

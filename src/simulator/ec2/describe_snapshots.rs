@@ -105,8 +105,8 @@ fn tags_seen_by(snapshot: &Snapshot, account: &str) -> BTreeMap<String, String> 
     snapshot.tags.of(account).cloned().unwrap_or_default()
 }
 
-fn progress(snapshot: &Snapshot) -> &'static str {
-    if snapshot.state == SnapshotState::Completed { "100%" } else { "0%" }
+fn progress(snapshot: &Snapshot) -> String {
+    format!("{}%", if snapshot.state == SnapshotState::Completed { 100 } else { snapshot.progress })
 }
 
 fn filter_values(snapshot: &Snapshot, name: &str) -> Vec<String> {
@@ -114,7 +114,7 @@ fn filter_values(snapshot: &Snapshot, name: &str) -> Vec<String> {
         "description" => snapshot.description.clone().into_iter().collect(),
         "encrypted" => vec![(snapshot.encryption != Encryption::None).to_string()],
         "owner-id" => vec![snapshot.owner.clone()],
-        "progress" => vec![progress(snapshot).to_owned()],
+        "progress" => vec![progress(snapshot)],
         "snapshot-id" => vec![snapshot.id.clone()],
         "start-time" => vec![ec2_time(snapshot.started)],
         "status" => vec![snapshot.state.as_str().to_owned()],

@@ -25,6 +25,7 @@ fn deregister_image(call: &mut Call<'_>) -> Result<Xml, ApiError> {
         return Err(errors::deregistration_protected(id));
     }
     let snapshots: Vec<String> = image.snapshot_ids().map(str::to_owned).collect();
+    call.world.cancel_copy(call.region, id);
     call.change_image(id, |image| {
         image.state = ImageState::Deregistered;
         image.launch_permissions.clear();

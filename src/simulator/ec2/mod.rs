@@ -5,6 +5,9 @@
 
 mod block_public_access;
 mod call;
+mod copy_image;
+mod copy_snapshot;
+mod copying;
 mod deprecation;
 mod describe_images;
 mod describe_snapshots;
@@ -39,6 +42,8 @@ struct Action {
 
 const ACTIONS: &[&[Action]] = &[
     block_public_access::ACTIONS,
+    copy_image::ACTIONS,
+    copy_snapshot::ACTIONS,
     deprecation::ACTIONS,
     describe_images::ACTIONS,
     describe_snapshots::ACTIONS,

@@ -89,6 +89,7 @@ fn register_image(call: &mut Call<'_>) -> Result<Xml, ApiError> {
         boot_mode: text("BootMode"),
         block_devices,
         product_codes: Vec::new(),
+        has_billing_product: false,
         launch_permissions: Grantees::default(),
         tags: written,
         source: None,
@@ -101,7 +102,7 @@ fn register_image(call: &mut Call<'_>) -> Result<Xml, ApiError> {
 }
 
 /// 3 to 128 characters of a fixed set \[C and M, aws.md section 1.1\], and not the name of another image of the owner.
-fn check_name(call: &Call<'_>, name: &str) -> Result<(), ApiError> {
+pub(super) fn check_name(call: &Call<'_>, name: &str) -> Result<(), ApiError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"()[]./-'@_ ".contains(&byte);
     if !(3..=128).contains(&name.len()) || !name.bytes().all(is_allowed) {
         return Err(errors::image_name_malformed());

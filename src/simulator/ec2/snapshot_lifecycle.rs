@@ -41,6 +41,7 @@ fn create_snapshot(call: &mut Call<'_>) -> Result<Xml, ApiError> {
         volume_id: volume_id.to_owned(),
         volume_size: 8,
         state: SnapshotState::Completed,
+        progress: 100,
         state_message: None,
         started: call.now(),
         description: call.params.get("Description").map(str::to_owned),

@@ -23,21 +23,31 @@ pub(super) fn read(params: &Params) -> Result<BTreeMap<String, String>, ApiError
 /// The tags in `TagSpecification.N` for a resource that is being made. Other resource types are refused: the call does
 /// not make them.
 pub(super) fn specified(call: &Call<'_>, resource_type: &str) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut tags = BTreeMap::new();
+    Ok(specified_for(call, &[resource_type])?.remove(resource_type).unwrap_or_default())
+}
+
+/// The same for a call that makes resources of several types: the tags of each.
+pub(super) fn specified_for<'a>(
+    call: &Call<'_>,
+    resource_types: &[&'a str],
+) -> Result<BTreeMap<&'a str, BTreeMap<String, String>>, ApiError> {
+    let mut all: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
     for specification in call.params.structures("TagSpecification") {
         let given = specification.required("ResourceType")?;
-        if given != resource_type {
+        let Some(resource_type) = resource_types.iter().find(|known| **known == given) else {
             return Err(errors::invalid_parameter_value(format!(
                 "'{given}' is not a valid taggable resource type for this operation."
             )));
+        };
+        all.entry(resource_type).or_default().extend(read(&specification)?);
+    }
+    for (resource_type, tags) in &all {
+        check_number(call, tags)?;
+        if *resource_type != "image" && tags.keys().any(|key| key.starts_with(Image::SHARED_TAG)) {
+            return Err(errors::shared_tag_not_permitted(resource_type));
         }
-        tags.extend(read(&specification)?);
     }
-    check_number(call, &tags)?;
-    if resource_type != "image" && tags.keys().any(|key| key.starts_with(Image::SHARED_TAG)) {
-        return Err(errors::shared_tag_not_permitted(resource_type));
-    }
-    Ok(tags)
+    Ok(all)
 }
 
 /// Whether a resource may have all these tags.

@@ -3,6 +3,7 @@
 //! The evidence is that of `aws.md` (its tags, such as \[C\] for a recorded native answer, are explained there). Where the
 //! reference has a code and no text, or no code either, the constructor says what was chosen and why.
 
+mod copy;
 mod general;
 mod image;
 mod key;
@@ -10,6 +11,7 @@ mod request;
 mod resource;
 mod snapshot;
 
+pub(super) use copy::*;
 pub(super) use general::*;
 pub(super) use image::*;
 pub(super) use key::*;

@@ -75,10 +75,12 @@ impl Scenario {
             closed_accounts: self.closed_accounts.clone(),
             roles: self.roles.iter().filter_map(|scenario| Some((scenario.arn.clone(), role(scenario)?))).collect(),
             grant_delay: SignedDuration::from_millis(self.grant_delay_milliseconds.try_into().unwrap_or(i64::MAX)),
+            copies: self.copies.clone(),
             quotas: self.quotas.clone(),
             clock,
             ids: IdSource::new(seed),
             sessions: BTreeMap::new(),
+            copy_tokens: BTreeMap::new(),
         }
     }
 }
@@ -154,6 +156,7 @@ fn snapshot(scenario: &SnapshotScenario, now: Timestamp) -> Snapshot {
         volume_id: "vol-ffffffff".to_owned(),
         volume_size: scenario.volume_size.unwrap_or(8),
         state: scenario.state,
+        progress: 0,
         state_message: None,
         started: scenario.started.unwrap_or(now),
         description: scenario.description.clone(),
@@ -214,6 +217,7 @@ fn image(scenario: &ImageScenario, here: &mut RegionState, now: Timestamp) -> Im
         boot_mode: None,
         block_devices,
         product_codes: scenario.product_codes.clone(),
+        has_billing_product: scenario.billing_product,
         launch_permissions: scenario.launch_permissions.iter().cloned().collect(),
         tags: tags_of(owner, &scenario.tags),
         source: scenario.source_image_id.clone().zip(scenario.source_image_region.clone()),

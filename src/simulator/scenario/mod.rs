@@ -5,10 +5,12 @@
 
 mod build;
 mod check;
+mod copies;
 mod resources;
 mod throttling;
 
 pub use check::ScenarioError;
+pub use copies::{CopiesScenario, CopyTrouble};
 pub use resources::{EncryptionScenario, ImageScenario, KeyScenario, SnapshotScenario};
 pub use throttling::{BucketScenario, ForeignLoad, Throttling};
 
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub keys: Vec<KeyScenario>,
     /// How long a grant takes until it shows and has an effect; none when absent.
     pub grant_delay_milliseconds: u64,
+    /// How long copies take, and what goes wrong with them.
+    pub copies: CopiesScenario,
     /// The snapshots. Those that only an image names need no entry.
     pub snapshots: Vec<SnapshotScenario>,
     /// The images.
@@ -137,6 +141,11 @@ pub struct Quotas {
     pub tags_per_resource: usize,
     /// Grants of one KMS key.
     pub grants_per_key: usize,
+    /// Images that an account can be copying to a Region at a time.
+    pub image_copies: usize,
+    /// Snapshots that an account can be copying to a Region at a time, other than those of images: whether those count is not
+    /// documented.
+    pub snapshot_copies: usize,
 }
 
 impl Default for Quotas {
@@ -147,6 +156,8 @@ impl Default for Quotas {
             modifications_per_snapshot_call: 500,
             tags_per_resource: 50,
             grants_per_key: 50_000,
+            image_copies: 300,
+            snapshot_copies: 20,
         }
     }
 }

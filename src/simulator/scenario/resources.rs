@@ -52,6 +52,9 @@ pub struct ImageScenario {
     /// What sells it.
     #[serde(default)]
     pub product_codes: Vec<ProductCode>,
+    /// Whether its operating system is paid for by the hour: no other account may copy it.
+    #[serde(default)]
+    pub billing_product: bool,
     /// Account ids, `all`, and ARNs of organizations and organizational units.
     #[serde(default)]
     pub launch_permissions: Vec<Grantee>,

@@ -164,6 +164,9 @@ pub struct Image {
     pub block_devices: Vec<BlockDevice>,
     /// Empty unless the image is sold.
     pub product_codes: Vec<ProductCode>,
+    /// Whether its operating system is paid for by the hour, which no other account may copy \[X, aws.md section 1.5\]. It shows
+    /// nowhere.
+    pub has_billing_product: bool,
     /// Who may launch it, besides its owner.
     pub launch_permissions: Grantees,
     /// What each account has written on it.

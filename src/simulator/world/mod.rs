@@ -3,12 +3,14 @@
 //! Tests may change it directly, to be the actor that the controller does not see: a console user, or AWS itself.
 
 mod account;
+mod copying;
 mod image;
 mod key;
 mod snapshot;
 
 pub use account::{AccountTags, ImagePublicAccess, Membership, PublicAccess, Role, SnapshotPublicAccess};
 pub(super) use account::{Caller, Session};
+pub(super) use copying::{ImageCopy, SnapshotCopy, after, exchange};
 pub use image::{BlockDevice, DeregistrationProtection, Image, ImageState, ProductCode, Volume};
 pub use key::{Key, KeyGrant, KeyManager, KeyState, parts_of_arn};
 pub use snapshot::{Encryption, Snapshot, SnapshotState};
@@ -20,8 +22,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::{Clock, saturating_add};
 use super::errors::{self, ApiError};
 use super::ids::{IdSource, is_account_id};
+use super::params::Params;
 use super::request::Credential;
-use super::scenario::Quotas;
+use super::scenario::{CopiesScenario, Quotas};
 
 /// What is in one Region.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,10 @@ pub struct RegionState {
     pub snapshots: BTreeMap<String, Snapshot>,
     /// By ARN.
     pub keys: BTreeMap<String, Key>,
+    /// The snapshots that are being copied, by id.
+    pub(super) snapshot_copies: BTreeMap<String, SnapshotCopy>,
+    /// The images that are being copied, by id.
+    pub(super) image_copies: BTreeMap<String, ImageCopy>,
     /// By account; an account that is not listed has the defaults.
     pub public_access: BTreeMap<String, PublicAccess>,
 }
@@ -75,12 +82,16 @@ pub struct World {
     pub roles: BTreeMap<String, Role>,
     /// How long a grant takes until it shows and has an effect.
     pub grant_delay: SignedDuration,
+    /// How long copies take, and what goes wrong with them.
+    pub copies: CopiesScenario,
     /// How much is allowed.
     pub quotas: Quotas,
     /// The time.
     pub clock: Clock,
     pub(super) ids: IdSource,
     pub(super) sessions: BTreeMap<String, Session>,
+    /// What each client token of `CopyImage` was sent with, and the image that was made.
+    pub(super) copy_tokens: BTreeMap<(String, String, String), (Params, String)>,
 }
 
 impl World {

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub volume_size: i64,
     /// Where in its life it is.
     pub state: SnapshotState,
+    /// How much of it is there, in percent.
+    pub progress: u8,
     /// Why it is in that state.
     pub state_message: Option<String>,
     /// When it was begun.
