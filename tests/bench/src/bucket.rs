@@ -1,4 +1,5 @@
-//! EC2's documented token buckets: the floor keeps to them, and they bound how fast anybody can be (aws.md section 2.3).
+//! EC2's and KMS's documented token buckets: the floor keeps to them, and they bound how fast anybody can be (aws.md sections 2.3 and
+//! 2.4).
 
 use std::{sync::Mutex, time::Duration};
 
@@ -10,6 +11,11 @@ use crate::calls::Calls;
 pub fn limits(action: &str) -> (f64, f64) {
     match action {
         "ModifyImageAttribute" | "ModifySnapshotAttribute" => (100.0, 5.0),
+        // KMS (aws.md section 2.4).
+        "CreateGrant" | "RevokeGrant" => (50.0, 50.0),
+        "ListGrants" => (100.0, 100.0),
+        "GetKeyPolicy" => (1000.0, 1000.0),
+        "DescribeKey" => (2000.0, 2000.0),
         _ if action.starts_with("Describe") => (100.0, 20.0),
         _ => (50.0, 5.0),
     }

@@ -36,7 +36,9 @@ impl Calls {
 
     /// Those that change something.
     pub fn writes(&self) -> usize {
-        self.by_action.iter().filter(|(action, _)| !action.starts_with("Describe")).map(|(_, count)| count).sum()
+        let reads = ["Describe", "Get", "List"];
+        let changes = |action: &str| !reads.iter().any(|verb| action.starts_with(verb));
+        self.by_action.iter().filter(|(action, _)| changes(action)).map(|(_, count)| count).sum()
     }
 }
 
@@ -93,7 +95,7 @@ impl CallsFile {
             *counted.by_action.entry(call.action).or_default() += 1;
             match call.answer.code.as_deref() {
                 None => {}
-                Some("RequestLimitExceeded" | "Throttling") => counted.throttled += 1,
+                Some("RequestLimitExceeded" | "Throttling" | "ThrottlingException") => counted.throttled += 1,
                 Some(_) => counted.refused += 1,
             }
         }

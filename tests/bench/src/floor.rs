@@ -88,7 +88,7 @@ const APIS: [&str; 3] = ["DescribeImages", "DescribeImageAttribute", "ModifyImag
 
 /// Does it.
 pub async fn run(args: FloorArgs) -> Result<()> {
-    let size = Size { images: args.images, accounts: args.accounts };
+    let size = Size::new(args.images, args.accounts);
     let kube = match &args.kubeconfig {
         Some(path) => Some(cluster::client(path).await?),
         None => None,

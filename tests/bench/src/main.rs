@@ -83,6 +83,8 @@ enum Part {
     Large,
     /// 200 images: what people use today.
     Peers,
+    /// 200 images that are encrypted with 5 keys: the operator alone.
+    Keys,
     /// Memory with few and with many objects.
     Memory,
     /// CPU per reconcile.
@@ -125,8 +127,13 @@ async fn run(args: RunArgs) -> Result<()> {
 }
 
 /// The two sizes at which everything is compared.
-const SMALL: Size = Size { images: 200, accounts: 20 };
-const LARGE: Size = Size { images: 1000, accounts: 100 };
+const SMALL: Size = Size::new(200, 20);
+const LARGE: Size = Size::new(1000, 100);
+
+/// The sizes in which images are encrypted: the one that the target is about, and those that show what it does not depend on.
+const ENCRYPTED: Size = Size { images: 200, accounts: 50, keys: 5 };
+const FEWER_IMAGES: Size = Size { images: 50, ..ENCRYPTED };
+const FEWER_ACCOUNTS: Size = Size { accounts: 10, ..ENCRYPTED };
 
 async fn measure(context: &Context, part: Part, quick: bool, results: &mut Results) -> Result<()> {
     let weathers: &[Weather] = if quick { &[Weather::Ideal] } else { &[Weather::Ideal, Weather::Real] };
@@ -154,8 +161,16 @@ async fn measure(context: &Context, part: Part, quick: bool, results: &mut Resul
                 }
             }
         }
+        Part::Keys => {
+            for size in [FEWER_IMAGES, FEWER_ACCOUNTS, ENCRYPTED] {
+                keep_encrypted(results, sharing::of_operator(context, size, Weather::Ideal).await?);
+            }
+            if !quick {
+                keep_encrypted(results, sharing::of_operator(context, ENCRYPTED, Weather::Real).await?);
+            }
+        }
         Part::Memory => {
-            let many = Size { images: if quick { 1000 } else { 10_000 }, accounts: 100 };
+            let many = Size::new(if quick { 1000 } else { 10_000 }, 100);
             for size in [SMALL, many] {
                 let memory = memory::measure(context, size).await?;
                 println!("{memory:?}");
@@ -184,11 +199,18 @@ fn keep(results: &mut Results, samples: Vec<sharing::Sample>) {
     results.samples.extend(samples);
 }
 
+fn keep_encrypted(results: &mut Results, samples: Vec<sharing::Sample>) {
+    for sample in &samples {
+        println!("{}: {:?}", report::line(sample), sample.calls.by_action);
+    }
+    results.encrypted.extend(samples);
+}
+
 /// Prints what a shell needs to start an operator on the stage.
 async fn stage(args: StageArgs) -> Result<()> {
     let StageArgs { amishare, images, accounts, interval, real } = args;
     let context = Context::new(std::path::absolute(amishare)?, std::env::current_dir()?)?;
-    let size = Size { images, accounts };
+    let size = Size::new(images, accounts);
     let stage = context.stage(size, if real { Weather::Real } else { Weather::Ideal }).await?;
     stage.cluster.create(size, &interval).await?;
     println!("export KUBECONFIG={}", stage.cluster.plane.kubeconfig().display());

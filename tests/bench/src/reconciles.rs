@@ -36,7 +36,7 @@ pub struct Reconcile {
 
 /// Measures reconciles of checks that are due by their interval and find everything as it should be.
 pub async fn cpu(context: &Context, accounts: usize) -> Result<Reconcile> {
-    let size = Size { images: IMAGES, accounts };
+    let size = Size::new(IMAGES, accounts);
     let Stage { cluster, mut simulator, dir } = context.stage(size, Weather::Ideal).await?;
     cluster.create(size, INTERVAL).await?;
     let mut onlooker = cluster.watch().await?;
@@ -58,7 +58,7 @@ pub async fn cpu(context: &Context, accounts: usize) -> Result<Reconcile> {
 
 /// How long rogue launch permissions lasted, in order.
 pub async fn drift(context: &Context) -> Result<Vec<Duration>> {
-    let size = Size { images: 40, accounts: 20 };
+    let size = Size::new(40, 20);
     let Stage { cluster, mut simulator, dir } = context.stage(size, Weather::Ideal).await?;
     cluster.create(size, INTERVAL).await?;
     let mut onlooker = cluster.watch().await?;

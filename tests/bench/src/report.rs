@@ -1,5 +1,7 @@
 //! The tables: for the terminal while it runs, and for docs/benchmarks.md.
 
+mod keys;
+
 use std::{fmt::Write as _, time::Duration};
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
 pub struct Results {
     /// Who did what.
     pub samples: Vec<Sample>,
+    /// What the operator did with encrypted images.
+    pub encrypted: Vec<Sample>,
     /// Memory by number of objects.
     pub memory: Vec<Memory>,
     /// CPU by number of accounts.
@@ -117,6 +121,11 @@ impl Results {
             text.extend(["\n### ", &size.to_string(), ", ", &weather.to_string(), "\n\n"]);
             text += &self.scene(size, weather);
         }
+        if !self.encrypted.is_empty() {
+            text += "\n## Encrypted images\n\n";
+            text += KEYS;
+            text += &keys::table(&self.encrypted);
+        }
         text += "\n## Many objects\n\n";
         text += MANY;
         text += &self.memories();
@@ -214,6 +223,7 @@ impl Results {
             }
         }
         targets.extend(self.against_peers());
+        targets.extend(keys::targets(&self.encrypted));
         for memory in &self.memory {
             targets.extend(of_memory(memory));
         }
@@ -307,6 +317,11 @@ one latency. The peers write nothing to Kubernetes.
 boto3 is a script that lists the images, reads, compares and changes what differs, with adaptive retries. Ansible's `ec2_ami` runs in \
 a loop; it is run once. Cloud Custodian cannot compare: one policy gives to all accounts on every image in each run, a second one takes \
 from whom its filter `cross-account` finds.
+";
+
+const KEYS: &str = "The same with `kms: {grants: Accounts}`, each AMI encrypted with one of the keys. *Repair* begins after the \
+first account has lost its grant on every key, too. KMS allows 50 `CreateGrant` and `RevokeGrant` and 100 `ListGrants` per second.
+
 ";
 
 const MANY: &str = "At rest for 30 s: nothing is due. Started anew: a start that finds everything done.

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use envtest::ControlPlane;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
 
 use crate::{
     calls::CallsFile,
@@ -23,6 +24,11 @@ pub const DRIFTED: usize = 10;
 
 /// In which time the slowest bucket of those that are used here (100 tokens, 5 per second) is full again.
 const REFILL: Duration = Duration::from_secs(21);
+
+/// An account as grants name it.
+fn root(account: &str) -> String {
+    format!("arn:aws:iam::{account}:root")
+}
 
 /// A simulator with the images of one size.
 pub struct Simulator {
@@ -84,10 +90,17 @@ impl Simulator {
             ]);
             wire.call("ModifyImageAttribute", &change).await?;
         }
+        // The key of all others loses it, too.
+        let root = root(&lost);
+        for key in self.size.all_keys() {
+            for grant in wire.grants(&key).await?.iter().filter(|grant| grant["GranteePrincipal"] == root.as_str()) {
+                wire.kms("RevokeGrant", &json!({"KeyId": key, "GrantId": grant["GrantId"]})).await?;
+            }
+        }
         self.calls.new_calls().map(drop)
     }
 
-    /// An error unless every account sees every image, and the rogue none: asked as those accounts, whose calls are neither
+    /// An error unless every account sees every image and has a grant on every key, and the rogue none: asked as those accounts, whose calls are neither
     /// counted nor take from the owner's buckets.
     pub async fn verify(&mut self) -> Result<()> {
         let all: BTreeSet<String> = self.size.all_images().collect();
@@ -101,6 +114,19 @@ impl Simulator {
         for (account, images) in answers {
             let (right, found) = (if account == ROGUE { 0 } else { all.len() }, images.len());
             ensure!(found == right && images.is_subset(&all), "{account} may launch {found} images, not {right}");
+        }
+        let right: BTreeSet<String> = self.size.all_accounts().map(|account| root(&account)).collect();
+        let wire = Wire::new(&self.endpoint, OWNER);
+        for key in self.size.all_keys() {
+            let grants = wire.grants(&key).await?;
+            let found: BTreeSet<String> =
+                grants.iter().filter_map(|grant| grant["GranteePrincipal"].as_str()).map(ToOwned::to_owned).collect();
+            ensure!(
+                found == right && grants.len() == right.len(),
+                "{} grants on {key}, not {}",
+                grants.len(),
+                right.len()
+            );
         }
         self.calls.new_calls().map(drop)
     }

@@ -1,4 +1,4 @@
-//! EC2 over bare HTTP: no SDK, bodies built by hand, answers searched as text. Nothing can ask AWS with less.
+//! EC2 and KMS over bare HTTP: no SDK, bodies built by hand, answers searched as text. Nothing can ask AWS with less.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use serde_json::{Value, json};
 
 use crate::world::REGION;
 
@@ -18,7 +19,7 @@ use crate::world::REGION;
 pub struct Wire {
     client: Client<HttpConnector, Full<Bytes>>,
     endpoint: String,
-    authorization: String,
+    account: String,
 }
 
 impl Wire {
@@ -26,12 +27,14 @@ impl Wire {
     pub fn new(endpoint: &str, account: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        // The simulator looks at the scope only: it says who calls, and in which Region.
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={account}/20260101/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=00"
-        );
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { client, endpoint: endpoint.to_owned(), authorization }
+        Self { client, endpoint: endpoint.to_owned(), account: account.to_owned() }
+    }
+
+    /// The simulator looks at the scope only: it says who calls what, and in which Region.
+    fn authorization(&self, service: &str) -> String {
+        let scope = format!("{}/20260101/{REGION}/{service}/aws4_request", self.account);
+        format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=00")
     }
 
     /// Makes a call, which must succeed. Names and values must not need escaping, as those of EC2 do not.
@@ -41,9 +44,40 @@ impl Wire {
             write!(body, "&{name}={value}")?;
         }
         let request = Request::post(&self.endpoint)
-            .header(AUTHORIZATION, &self.authorization)
+            .header(AUTHORIZATION, self.authorization("ec2"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::from(body))?;
+        self.answer(action, request).await
+    }
+
+    /// Makes a call of KMS, which must succeed.
+    pub async fn kms(&self, action: &str, parameters: &Value) -> Result<Value> {
+        let request = Request::post(&self.endpoint)
+            .header(AUTHORIZATION, self.authorization("kms"))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("TrentService.{action}"))
+            .body(Full::from(parameters.to_string()))?;
+        Ok(serde_json::from_str(&self.answer(action, request).await?)?)
+    }
+
+    /// All grants on a key.
+    pub async fn grants(&self, key: &str) -> Result<Vec<Value>> {
+        let (mut grants, mut page) = (Vec::new(), Value::Null);
+        loop {
+            let mut parameters = json!({"KeyId": key, "Limit": 100});
+            if !page.is_null() {
+                parameters["Marker"] = page;
+            }
+            let mut answer = self.kms("ListGrants", &parameters).await?;
+            grants.extend(answer["Grants"].as_array().into_iter().flatten().cloned());
+            page = answer["NextMarker"].take();
+            if page.is_null() {
+                return Ok(grants);
+            }
+        }
+    }
+
+    async fn answer(&self, action: &str, request: Request<Full<Bytes>>) -> Result<String> {
         let answer = self.client.request(request).await.with_context(|| format!("{action} was not answered"))?;
         let status = answer.status();
         let text = String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?;

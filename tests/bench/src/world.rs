@@ -16,18 +16,24 @@ pub const ROGUE: &str = "999900001111";
 /// The namespace of the objects.
 pub const NAMESPACE: &str = "default";
 
-/// How many images are shared, and each with how many accounts.
+/// How many images are shared, and each with how many accounts; and with how many keys they are encrypted, if they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Images, each with one AmiShare.
     pub images: usize,
     /// Accounts that each of them lists.
     pub accounts: usize,
+    /// Customer managed keys with which they are encrypted, one after the other.
+    pub keys: usize,
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} AMIs × {} accounts", thousands(self.images), thousands(self.accounts))
+        let (images, accounts) = (thousands(self.images), thousands(self.accounts));
+        match self.keys {
+            0 => write!(f, "{images} AMIs × {accounts} accounts"),
+            keys => write!(f, "{images} encrypted AMIs on {keys} keys × {accounts} accounts"),
+        }
     }
 }
 
@@ -45,6 +51,21 @@ pub fn thousands(number: usize) -> String {
 }
 
 impl Size {
+    /// Images that are not encrypted.
+    pub const fn new(images: usize, accounts: usize) -> Self {
+        Self { images, accounts, keys: 0 }
+    }
+
+    /// The ARN of a key.
+    pub fn key(index: usize) -> String {
+        format!("arn:aws:kms:{REGION}:{OWNER}:key/0b000000-0000-4000-8000-{index:012x}")
+    }
+
+    /// The ARNs of all keys.
+    pub fn all_keys(self) -> impl Iterator<Item = String> {
+        (0..self.keys).map(Self::key)
+    }
+
     /// The id of an image.
     pub fn image(index: usize) -> String {
         format!("ami-0b{index:015x}")
@@ -69,10 +90,24 @@ impl Size {
     /// The scenario of the simulator: nothing is shared yet.
     pub fn scenario(self, weather: Weather) -> String {
         let mut yaml = format!("seed: 7\nregions: [{REGION}]\n{}images:\n", weather.scenario());
+        let mut snapshots = String::new();
         for (index, id) in self.all_images().enumerate() {
             let name = Self::share(index);
+            let place = format!("region: {REGION}, owner: \"{OWNER}\"");
             // Writing to a String does not fail.
-            let _ = writeln!(yaml, "  - {{id: {id}, region: {REGION}, owner: \"{OWNER}\", name: {name}}}");
+            let _ = write!(yaml, "  - {{id: {id}, {place}, name: {name}");
+            if let Some(key) = index.checked_rem(self.keys).map(Self::key) {
+                let snapshot = id.replace("ami-", "snap-");
+                let _ = write!(yaml, ", snapshots: [{snapshot}]");
+                let _ = writeln!(
+                    snapshots,
+                    "  - {{id: {snapshot}, {place}, encryption: customerKey, kmsKeyId: \"{key}\"}}"
+                );
+            }
+            yaml.push_str("}\n");
+        }
+        if !snapshots.is_empty() {
+            yaml.extend(["snapshots:\n", &snapshots]);
         }
         yaml
     }
@@ -80,12 +115,13 @@ impl Size {
     /// The manifest of one AmiShare.
     pub fn manifest(self, index: usize, interval: &str) -> Value {
         let accounts: Vec<String> = self.all_accounts().collect();
+        let grants = if self.keys == 0 { "None" } else { "Accounts" };
         json!({
             "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiShare",
             "metadata": {"name": Self::share(index), "namespace": NAMESPACE},
             "spec": {
                 "region": REGION, "image": {"id": Self::image(index)}, "shareWith": {"accountIds": accounts},
-                "interval": interval,
+                "interval": interval, "kms": {"grants": grants},
             },
         })
     }
