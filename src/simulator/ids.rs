@@ -18,6 +18,11 @@ pub(super) fn is_volume_id(id: &str) -> bool {
     is_resource_id(id, "vol-")
 }
 
+/// Whether the id can be an instance's.
+pub(super) fn is_instance_id(id: &str) -> bool {
+    is_resource_id(id, "i-")
+}
+
 /// Whether the text has the form of an account id. Whether the account exists is the world's to say.
 pub(super) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())

@@ -43,12 +43,13 @@ pub use launch::LaunchRefusal;
 pub use permissions::{Grantee, Grantees, NotAGrantee};
 pub use scenario::{
     AccountScenario, BucketScenario, CopiesScenario, CopyTrouble, EncryptionScenario, ForeignLoad, ImageScenario,
-    KeyScenario, PublicAccessScenario, Quotas, RoleScenario, Scenario, ScenarioError, SnapshotScenario, Throttling,
+    InstanceScenario, KeyScenario, PublicAccessScenario, Quotas, RoleScenario, Scenario, ScenarioError,
+    SnapshotScenario, Throttling,
 };
 pub use world::{
-    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Key,
-    KeyGrant, KeyManager, KeyState, Membership, ProductCode, PublicAccess, RegionState, Role, Snapshot,
-    SnapshotPublicAccess, SnapshotState, Volume, World,
+    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, ImagePublicAccess, ImageState, Instance,
+    InstanceState, Key, KeyGrant, KeyManager, KeyState, Membership, ProductCode, PublicAccess, RegionState, Role,
+    Snapshot, SnapshotPublicAccess, SnapshotState, Volume, World,
 };
 
 use std::collections::BTreeSet;

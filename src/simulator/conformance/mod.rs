@@ -20,3 +20,4 @@ mod snapshots;
 mod sts;
 mod tags;
 mod throttling;
+mod users;

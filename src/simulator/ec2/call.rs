@@ -7,13 +7,16 @@ use jiff::Timestamp;
 use crate::simulator::errors::{self, ApiError};
 use crate::simulator::ids::{is_image_id, is_snapshot_id};
 use crate::simulator::params::Params;
-use crate::simulator::world::{Caller, Image, ImageState, RegionState, Snapshot, World};
+use crate::simulator::world::{Caller, Image, ImageState, RecycleBin, RegionState, Snapshot, World};
 
 /// What a Region without anything in it holds. Calls to Regions that do not exist do not come this far.
 static NOTHING: RegionState = RegionState {
     images: BTreeMap::new(),
     snapshots: BTreeMap::new(),
     keys: BTreeMap::new(),
+    instances: BTreeMap::new(),
+    bin: RecycleBin { images: BTreeMap::new(), snapshots: BTreeMap::new() },
+    usage_reports: BTreeMap::new(),
     snapshot_copies: BTreeMap::new(),
     image_copies: BTreeMap::new(),
     public_access: BTreeMap::new(),
@@ -82,6 +85,12 @@ impl<'a> Call<'a> {
         if let Some(image) = self.here_mut().images.get_mut(id) {
             change(image);
         }
+    }
+
+    /// Takes a snapshot away that nothing needs any more.
+    pub(super) fn take_away_snapshot(&mut self, id: &str) {
+        let (now, keeps) = (self.now(), self.world.recycle_bin);
+        self.here_mut().delete_snapshot(id, now, keeps);
     }
 
     /// The parameter `SnapshotId`, which has to be there and well formed.

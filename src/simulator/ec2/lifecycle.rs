@@ -1,7 +1,7 @@
 //! `DeregisterImage`, `DisableImage` and `EnableImage`.
 
 use super::call::Call;
-use super::{Action, done};
+use super::{Action, done, recycle_bin};
 use crate::simulator::errors::{self, ApiError};
 use crate::simulator::world::ImageState;
 use crate::simulator::xml::Xml;
@@ -25,6 +25,7 @@ fn deregister_image(call: &mut Call<'_>) -> Result<Xml, ApiError> {
         return Err(errors::deregistration_protected(id));
     }
     let snapshots: Vec<String> = image.snapshot_ids().map(str::to_owned).collect();
+    recycle_bin::keep(call, id);
     call.world.cancel_copy(call.region, id);
     call.change_image(id, |image| {
         image.state = ImageState::Deregistered;
@@ -55,7 +56,7 @@ fn delete_snapshot(call: &mut Call<'_>, id: &str) -> &'static str {
     if !call.here().images_of_snapshot(id).is_empty() {
         return "skipped";
     }
-    call.here_mut().snapshots.remove(id);
+    call.take_away_snapshot(id);
     "success"
 }
 

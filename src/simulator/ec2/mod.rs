@@ -13,21 +13,25 @@ mod describe_images;
 mod describe_snapshots;
 mod filters;
 mod image_attribute;
+mod instances;
 mod launch_permission;
 mod lifecycle;
 mod paging;
+mod recycle_bin;
 mod regions;
 mod register;
 mod snapshot_attribute;
 mod snapshot_lifecycle;
 mod tag_input;
 mod tags;
+mod usage;
 
 use super::errors::{self, ApiError};
 use super::params::{Params, pattern_of};
 use super::world::{Caller, World};
 use super::xml::Xml;
 use call::Call;
+pub(super) use usage::UsageReport;
 
 /// One action of the API.
 struct Action {
@@ -49,12 +53,15 @@ const ACTIONS: &[&[Action]] = &[
     describe_snapshots::ACTIONS,
     image_attribute::ACTIONS,
     launch_permission::ACTIONS,
+    instances::ACTIONS,
     lifecycle::ACTIONS,
+    recycle_bin::ACTIONS,
     regions::ACTIONS,
     register::ACTIONS,
     snapshot_attribute::ACTIONS,
     snapshot_lifecycle::ACTIONS,
     tags::ACTIONS,
+    usage::ACTIONS,
 ];
 
 /// The names of all actions.

@@ -63,6 +63,6 @@ fn delete_snapshot(call: &mut Call<'_>) -> Result<Xml, ApiError> {
     if !images.is_empty() {
         return Err(errors::snapshot_in_use(id, &images));
     }
-    call.here_mut().snapshots.remove(id);
+    call.take_away_snapshot(id);
     Ok(done())
 }

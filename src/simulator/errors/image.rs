@@ -129,6 +129,11 @@ pub(in crate::simulator) fn image_name_malformed() -> ApiError {
     )
 }
 
+/// No such report on the use of an image. Code and text are chosen.
+pub(in crate::simulator) fn usage_report_not_found(id: &str) -> ApiError {
+    ApiError::client("InvalidImageUsageReportId.NotFound", format!("The image usage report '{id}' does not exist"))
+}
+
 /// Deregistering a protected image. The text was never seen; the code is appendix B's default.
 pub(in crate::simulator) fn deregistration_protected(id: &str) -> ApiError {
     ApiError::client("OperationNotPermitted", format!("The image {id} is protected from deregistration."))

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{EncryptionScenario, ImageScenario, KeyScenario, RoleScenario, Scenario, SnapshotScenario};
+use super::{
+    EncryptionScenario, ImageScenario, InstanceScenario, KeyScenario, RoleScenario, Scenario, SnapshotScenario,
+};
 use crate::simulator::clock::Clock;
 use crate::simulator::ids::{IdSource, is_account_id};
 use crate::simulator::world::{
-    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, Key, KeyManager, Membership, PublicAccess,
-    RegionState, Role, Snapshot, Volume, World, parts_of_arn,
+    AccountTags, BlockDevice, DeregistrationProtection, Encryption, Image, Instance, Key, KeyManager, Membership,
+    PublicAccess, RegionState, Role, Snapshot, Volume, World, parts_of_arn,
 };
 
 /// The Regions that are enabled for every account without opting in.
@@ -60,6 +62,11 @@ impl Scenario {
             let image = image(scenario, here, now);
             here.images.insert(scenario.id.clone(), image);
         }
+        for InstanceScenario { id, region, account, image_id, state } in &self.instances {
+            let instance =
+                Instance { id: id.clone(), account: account.clone(), image: image_id.clone(), state: *state };
+            regions.entry(region.clone()).or_default().instances.insert(id.clone(), instance);
+        }
         for key in self.keys.iter().filter_map(|scenario| key(scenario, now)) {
             if let Some((region, ..)) = parts_of_arn(&key.arn) {
                 regions.entry(region.to_owned()).or_default().keys.insert(key.arn.clone(), key);
@@ -75,12 +82,14 @@ impl Scenario {
             closed_accounts: self.closed_accounts.clone(),
             roles: self.roles.iter().filter_map(|scenario| Some((scenario.arn.clone(), role(scenario)?))).collect(),
             grant_delay: SignedDuration::from_millis(self.grant_delay_milliseconds.try_into().unwrap_or(i64::MAX)),
+            recycle_bin: self.recycle_bin_days.map(|days| SignedDuration::from_hours(24 * i64::from(days))),
             copies: self.copies.clone(),
             quotas: self.quotas.clone(),
             clock,
             ids: IdSource::new(seed),
             sessions: BTreeMap::new(),
             copy_tokens: BTreeMap::new(),
+            report_tokens: BTreeMap::new(),
         }
     }
 }
@@ -221,6 +230,6 @@ fn image(scenario: &ImageScenario, here: &mut RegionState, now: Timestamp) -> Im
         launch_permissions: scenario.launch_permissions.iter().cloned().collect(),
         tags: tags_of(owner, &scenario.tags),
         source: scenario.source_image_id.clone().zip(scenario.source_image_region.clone()),
-        last_launched: None,
+        last_launched: scenario.last_launched,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{BucketScenario, ForeignLoad, ImageScenario, KeyScenario, Scenario, SnapshotScenario};
-use crate::simulator::ids::{is_account_id, is_image_id, is_snapshot_id};
+use crate::simulator::ids::{is_account_id, is_image_id, is_instance_id, is_snapshot_id};
 use crate::simulator::permissions::{Grantee, is_organization_arn, is_organizational_unit_arn};
 use crate::simulator::throttle::bucket_names;
 use crate::simulator::wildcard;
@@ -74,6 +74,20 @@ impl Scenario {
         self.check_keys(&regions)?;
         self.check_snapshots(&regions)?;
         self.check_images(&regions)?;
+        for instance in &self.instances {
+            must(
+                is_instance_id(&instance.id),
+                &instance.id,
+                "an instance id is i- and 8 or 17 hex digits, not all the same",
+            )?;
+            must(is_account_id(&instance.account), &instance.id, "the account is an id of twelve digits")?;
+            must(
+                is_image_id(&instance.image_id),
+                &instance.id,
+                "an image id is ami- and 8 or 17 hex digits, not all the same",
+            )?;
+            check_region(&regions, &instance.region, &instance.id)?;
+        }
         for fault in &self.faults {
             let probable = fault.probability.is_none_or(|probability| (0.0..=1.0).contains(&probability));
             must(probable, "faults", "a probability is between 0 and 1")?;

@@ -11,7 +11,7 @@ mod throttling;
 
 pub use check::ScenarioError;
 pub use copies::{CopiesScenario, CopyTrouble};
-pub use resources::{EncryptionScenario, ImageScenario, KeyScenario, SnapshotScenario};
+pub use resources::{EncryptionScenario, ImageScenario, InstanceScenario, KeyScenario, SnapshotScenario};
 pub use throttling::{BucketScenario, ForeignLoad, Throttling};
 
 use std::collections::BTreeSet;
@@ -54,6 +54,10 @@ pub struct Scenario {
     pub snapshots: Vec<SnapshotScenario>,
     /// The images.
     pub images: Vec<ImageScenario>,
+    /// The instances, which use images.
+    pub instances: Vec<InstanceScenario>,
+    /// How many days what is deleted stays in the Recycle Bin; it goes at once when absent.
+    pub recycle_bin_days: Option<u32>,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
     /// How fast calls may come; as fast as they like when absent.

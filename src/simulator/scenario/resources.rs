@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::simulator::permissions::Grantee;
-use crate::simulator::world::{ImageState, KeyManager, KeyState, ProductCode, SnapshotState};
+use crate::simulator::world::{ImageState, InstanceState, KeyManager, KeyState, ProductCode, SnapshotState};
 
 /// An image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct ImageScenario {
     /// What sells it.
     #[serde(default)]
     pub product_codes: Vec<ProductCode>,
+    /// When an instance was last launched from it.
+    #[serde(default)]
+    pub last_launched: Option<Timestamp>,
     /// Whether its operating system is paid for by the hour: no other account may copy it.
     #[serde(default)]
     pub billing_product: bool,
@@ -67,6 +70,23 @@ pub struct ImageScenario {
     /// The Region of that image.
     #[serde(default)]
     pub source_image_region: Option<String>,
+}
+
+/// An instance, which uses an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstanceScenario {
+    /// `i-` and 8 or 17 hex digits.
+    pub id: String,
+    /// The Region.
+    pub region: String,
+    /// The account that runs it.
+    pub account: String,
+    /// The image that it was started from, which may be gone.
+    pub image_id: String,
+    /// `running` when absent.
+    #[serde(default)]
+    pub state: InstanceState,
 }
 
 /// How a snapshot is encrypted.

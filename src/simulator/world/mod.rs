@@ -3,15 +3,19 @@
 //! Tests may change it directly, to be the actor that the controller does not see: a console user, or AWS itself.
 
 mod account;
+mod bin;
 mod copying;
 mod image;
+mod instance;
 mod key;
 mod snapshot;
 
 pub use account::{AccountTags, ImagePublicAccess, Membership, PublicAccess, Role, SnapshotPublicAccess};
 pub(super) use account::{Caller, Session};
+pub(super) use bin::{Binned, RecycleBin};
 pub(super) use copying::{ImageCopy, SnapshotCopy, after, exchange};
 pub use image::{BlockDevice, DeregistrationProtection, Image, ImageState, ProductCode, Volume};
+pub use instance::{Instance, InstanceState};
 pub use key::{Key, KeyGrant, KeyManager, KeyState, parts_of_arn};
 pub use snapshot::{Encryption, Snapshot, SnapshotState};
 
@@ -20,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::clock::{Clock, saturating_add};
+use super::ec2::UsageReport;
 use super::errors::{self, ApiError};
 use super::ids::{IdSource, is_account_id};
 use super::params::Params;
@@ -35,6 +40,12 @@ pub struct RegionState {
     pub snapshots: BTreeMap<String, Snapshot>,
     /// By ARN.
     pub keys: BTreeMap<String, Key>,
+    /// The instances of all accounts, by id.
+    pub instances: BTreeMap<String, Instance>,
+    /// What was deleted and can come back.
+    pub(super) bin: RecycleBin,
+    /// Who uses images, as reports have it, by the id of the report.
+    pub(super) usage_reports: BTreeMap<String, UsageReport>,
     /// The snapshots that are being copied, by id.
     pub(super) snapshot_copies: BTreeMap<String, SnapshotCopy>,
     /// The images that are being copied, by id.
@@ -57,6 +68,15 @@ impl RegionState {
     /// How many images `account` has public here: what the quota counts.
     pub fn public_images_of(&self, account: &str) -> usize {
         self.images.values().filter(|image| image.owner == account && image.launch_permissions.is_public()).count()
+    }
+
+    /// Takes a snapshot away, into the Recycle Bin if there is a rule.
+    pub(super) fn delete_snapshot(&mut self, id: &str, now: Timestamp, keeps: Option<SignedDuration>) {
+        let snapshot = self.snapshots.remove(id);
+        if let (Some(content), Some(keeps)) = (snapshot, keeps) {
+            let binned = Binned { content, entered: now, exits: saturating_add(now, keeps) };
+            self.bin.snapshots.insert(id.to_owned(), binned);
+        }
     }
 
     /// The images, not counting tombstones, that are made of the snapshot.
@@ -82,6 +102,8 @@ pub struct World {
     pub roles: BTreeMap<String, Role>,
     /// How long a grant takes until it shows and has an effect.
     pub grant_delay: SignedDuration,
+    /// How long what is deleted stays in the Recycle Bin; nothing, if there is no rule that keeps it.
+    pub recycle_bin: Option<SignedDuration>,
     /// How long copies take, and what goes wrong with them.
     pub copies: CopiesScenario,
     /// How much is allowed.
@@ -92,6 +114,8 @@ pub struct World {
     pub(super) sessions: BTreeMap<String, Session>,
     /// What each client token of `CopyImage` was sent with, and the image that was made.
     pub(super) copy_tokens: BTreeMap<(String, String, String), (Params, String)>,
+    /// The same of reports on who uses images.
+    pub(super) report_tokens: BTreeMap<(String, String, String), (Params, String)>,
 }
 
 impl World {

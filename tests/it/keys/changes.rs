@@ -3,12 +3,12 @@
 use amishare::simulator::{Encryption, Fault, FaultKind};
 
 use super::{
-    ENCRYPTED, KEY, LEAN, ONE, OTHER_KEY, TWO_KEYS, can_launch, grantees, granting, granting_only, operations, roots,
-    wait_grantees,
+    ENCRYPTED, KEY, LEAN, ONE, ONE_KEY_EACH, OTHER_IMAGE, OTHER_KEY, TWO, TWO_KEYS, can_launch, grantees, granting,
+    granting_only, operations, roots, wait_grantees,
 };
 use crate::harness::{
     Setup, World, eventually,
-    world::{REGION, SNAPSHOT},
+    world::{IMAGE, REGION, SNAPSHOT},
 };
 
 #[tokio::test]
@@ -64,6 +64,23 @@ async fn a_share_that_asks_for_grants_no_more_revokes_them() {
     world.wait_ready("base", "False", "KmsAccessMissing").await;
     assert!(grantees(&world, KEY).is_empty());
     world.wait_shared_with(&[ONE]).await;
+}
+
+#[tokio::test]
+async fn a_share_that_moves_to_an_image_with_another_key_opens_that_and_closes_the_one_before() {
+    let world = World::start(Setup { scenario: ONE_KEY_EACH, ..Setup::default() }).await;
+    world.apply("base", &granting(&[ONE, TWO])).await;
+    world.wait_ready("base", "True", "Synced").await;
+    assert_eq!((grantees(&world, KEY), grantees(&world, OTHER_KEY)), (roots(&[ONE, TWO]), roots(&[])));
+    let patch = format!("{{\"spec\": {{\"image\": {{\"id\": \"{OTHER_IMAGE}\"}}}}}}");
+    world.kubectl(&["patch", "ams", "base", "--type=merge", "--patch", &patch]).await;
+    world.wait_ready("base", "True", "Synced").await;
+    wait_grantees(&world, KEY, &[]).await;
+    assert_eq!(grantees(&world, OTHER_KEY), roots(&[ONE, TWO]));
+    assert!(world.launch_permissions(IMAGE).is_empty() && !can_launch(&world, ONE));
+    assert!(world.aws.can_launch(REGION, OTHER_IMAGE, ONE).is_ok());
+    let keys = world.status("base").await.image.unwrap().kms_key_arns;
+    assert_eq!(keys.iter().map(ToString::to_string).collect::<Vec<_>>(), [OTHER_KEY]);
 }
 
 #[tokio::test]

@@ -54,6 +54,19 @@ images:
      snapshots: [snap-0123456789abcdef0, snap-0123456789abcdef1, snap-0123456789abcdef2]}
 "#;
 
+/// The image, and another with a key of its own.
+const ONE_KEY_EACH: &str = r#"
+keys:
+  - {arn: "arn:aws:kms:us-east-1:999988887777:key/mrk-0123456789abcdef0123456789abcdef"}
+snapshots:
+  - {id: snap-0123456789abcdef0, region: us-east-1, owner: "999988887777", encryption: customerKey}
+  - {id: snap-0123456789abcdef1, region: us-east-1, owner: "999988887777", encryption: customerKey,
+     kmsKeyId: "arn:aws:kms:us-east-1:999988887777:key/mrk-0123456789abcdef0123456789abcdef"}
+images:
+  - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0]}
+  - {id: ami-0123456789abcdef1, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef1]}
+"#;
+
 /// A spec that shares with these accounts, and has them get grants.
 fn granting(accounts: &[&str]) -> String {
     let quoted: Vec<String> = accounts.iter().map(|a| format!("\"{a}\"")).collect();
