@@ -121,6 +121,11 @@ impl Page {
         (is_fresh && !is_passing(key)).then(|| Arc::clone(key))
     }
 
+    /// When KMS was asked for what it last showed.
+    pub(super) fn looked(&self) -> Option<Instant> {
+        self.notes().seen.as_ref().map(|(asked, ..)| *asked)
+    }
+
     /// How many looks at the key have failed so far, all or in part.
     pub(super) fn failures(&self) -> u64 {
         self.notes().failures

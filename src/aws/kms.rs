@@ -41,6 +41,10 @@ const POLICY: &str = "default";
 /// How old a listing may be in which a grant is looked for that is to be revoked.
 const RECENT: Duration = Duration::from_secs(5);
 
+/// How long after a look at a key another one begins at the earliest. Whoever asks meanwhile shares it: of two hundred images that
+/// somebody wants to have checked, each at a moment of its own, not every one costs a look.
+const APART: Duration = Duration::from_secs(1);
+
 /// How soon after it was made a grant that KMS does not show is looked for again, and how seldom at the most.
 const SHOWN_SOONEST: Duration = Duration::from_secs(1);
 const SHOWN_LATEST: Duration = Duration::from_mins(1);
@@ -84,6 +88,9 @@ impl Kms {
         }
         if let Some(failed) = page.failed_since(failures) {
             return failed;
+        }
+        if let Some(last) = page.looked() {
+            tokio::time::sleep_until(last + APART).await;
         }
         let asked = Instant::now();
         match Box::pin(self.look_at(arn, urgency, &page)).await {

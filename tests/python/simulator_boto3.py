@@ -221,6 +221,40 @@ def keys():
     assert policy["Statement"][0]["Action"] == "kms:*", policy
 
 
+def copies():
+    """A copy to another Region: made once for a token, pending for two seconds, and gone with its snapshot."""
+    keys = {"aws_access_key_id": OWNER, "aws_secret_access_key": "any"}
+    there = boto3.client("ec2", region_name="eu-central-1", endpoint_url=ENDPOINT, **keys)
+    tags = [{"ResourceType": kind, "Tags": [{"Key": "by", "Value": "me"}]} for kind in ("image", "snapshot")]
+    copy = {"SourceImageId": IMAGE, "SourceRegion": REGION, "Name": "copy", "ClientToken": "one", "TagSpecifications": tags}
+    image = there.copy_image(**copy)["ImageId"]
+    assert there.copy_image(**copy)["ImageId"] == image
+    refused("IdempotentParameterMismatch", there.copy_image, **(copy | {"Name": "other"}))
+    message, _ = refused("InvalidAMIName.Duplicate", there.copy_image, **(copy | {"ClientToken": "two"}))
+    assert image in message, message
+    seen = there.describe_images(ImageIds=[image])["Images"][0]
+    assert (seen["State"], seen["SourceImageId"], seen["SourceImageRegion"]) == ("pending", IMAGE, REGION), seen
+    there.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    snapshot = there.describe_snapshots(OwnerIds=["self"])["Snapshots"][0]
+    assert (snapshot["State"], snapshot["Progress"], snapshot["Tags"]) == ("completed", "100%", tags[1]["Tags"]), snapshot
+    single = there.copy_snapshot(SourceRegion=REGION, SourceSnapshotId=SNAPSHOT)["SnapshotId"]
+    there.get_waiter("snapshot_completed").wait(SnapshotIds=[single], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+
+    assert there.describe_instances()["Reservations"][0]["Instances"][0]["State"] == {"Code": 16, "Name": "running"}
+    types = [{"ResourceType": "ec2:Instance"}]
+    report = there.create_image_usage_report(ImageId=image, ResourceTypes=types)["ReportId"]
+    (made,) = there.describe_image_usage_reports(ReportIds=[report])["ImageUsageReports"]
+    assert (made["State"], made["ImageId"], made["ResourceTypes"]) == ("pending", image, types), made
+    assert there.describe_image_usage_report_entries(ReportIds=[report])["ImageUsageReportEntries"] == []
+
+    gone = there.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
+    assert gone["DeleteSnapshotResults"] == [{"SnapshotId": snapshot["SnapshotId"], "ReturnCode": "success"}], gone
+    assert [entry["ImageId"] for entry in there.list_images_in_recycle_bin()["Images"]] == [image]
+    there.restore_snapshot_from_recycle_bin(SnapshotId=snapshot["SnapshotId"])
+    there.restore_image_from_recycle_bin(ImageId=image)
+    assert there.describe_images(ImageIds=[image])["Images"][0]["State"] == "available"
+
+
 def others():
     owner = client("ec2", OWNER)
     names = [region["RegionName"] for region in owner.describe_regions()["Regions"]]
@@ -245,6 +279,6 @@ def faults_and_retries():
 
 ENDPOINT = sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
 
-for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, keys, others, faults_and_retries):
+for part in (identity, roles, sharing, sharing_with_the_cli, public, snapshots, lifecycle, tags, keys, copies, others, faults_and_retries):
     part()
     print("ok", part.__name__.replace("_", " "), flush=True)

@@ -104,6 +104,28 @@ impl Account {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_for_a_key_within_a_second_after_a_look_at_it_shares_the_next_one_and_sees_what_is_then() {
+    let account = Account::new().await;
+    let start = Instant::now();
+    account.look().await.unwrap();
+    assert!(start.elapsed() < APART, "the first is not kept waiting");
+    let later = |milliseconds| {
+        let account = &account;
+        async move {
+            sleep(Duration::from_millis(milliseconds)).await;
+            account.look().await.unwrap()
+        }
+    };
+    join_all((0..20).map(|number| later(number * 40))).await;
+    assert_eq!(account.calls("ListGrants"), 2);
+    assert!(start.elapsed() >= APART);
+    // Who asks after a look has begun gets a newer one.
+    sleep(Duration::from_millis(1)).await;
+    account.look().await.unwrap();
+    assert_eq!(account.calls("ListGrants"), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_is_known_and_can_be_revoked_before_kms_shows_it_and_one_of_others_never_is() {
     let account = Account::new().await;
     account.somebody_grants("theirs");

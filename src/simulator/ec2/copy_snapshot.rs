@@ -13,15 +13,18 @@ pub(super) const ACTIONS: &[Action] = &[Action {
     parameters: &[
         "CompletionDurationMinutes",
         "Description",
+        // SDKs send these two, which say again what the call says already.
+        "DestinationRegion",
         "Encrypted",
         "KmsKeyId",
+        "PresignedUrl",
         "SourceRegion",
         "SourceSnapshotId",
         "TagSpecification.N.ResourceType",
         "TagSpecification.N.Tag.N.Key",
         "TagSpecification.N.Tag.N.Value",
     ],
-    lacking: &["DestinationAvailabilityZone", "DestinationOutpostArn", "DestinationRegion", "PresignedUrl"],
+    lacking: &["DestinationAvailabilityZone", "DestinationOutpostArn"],
     run: copy_snapshot,
 }];
 
@@ -31,6 +34,11 @@ fn copy_snapshot(call: &mut Call<'_>) -> Result<Xml, ApiError> {
     check_snapshot_id(source_id)?;
     if !call.world.regions.contains_key(source_region) {
         return Err(errors::invalid_region(source_region));
+    }
+    if let Some(other) = params.get("DestinationRegion").filter(|region| *region != call.region) {
+        return Err(errors::invalid_parameter_value(format!(
+            "Value ({other}) for parameter destinationRegion is invalid."
+        )));
     }
     if let Some(minutes) = params.number("CompletionDurationMinutes")?
         && !((15..=2880).contains(&minutes) && minutes % 15 == 0)
