@@ -322,7 +322,8 @@ pub fn needed(
     shut.flat_map(|key| had(principal, asked_on(principal, claims, key), granted)).collect()
 }
 
-/// What claims want somebody to have instead of a grant on a key of the image that they are to lose.
+/// What claims want somebody to have instead of a grant on a key of the image that they are to lose, if they can launch the image with
+/// it, or may be able to for all that is known.
 fn instead<'a>(
     principal: &'a Principal,
     old: &'a Target,
@@ -331,7 +332,8 @@ fn instead<'a>(
 ) -> impl Iterator<Item = GrantsOn> + 'a {
     // Of an image that is not seen yet, the keys may be its own.
     let is_the_images = observed.has(old).unwrap_or(!observed.sight.is_gone());
-    let old = old.grants().filter(|_| is_the_images);
+    let may_launch = observed.launch.as_ref().is_none_or(|held| held.contains(principal));
+    let old = old.grants().filter(|_| is_the_images && may_launch);
     old.into_iter()
         .flat_map(move |old| asked_on(principal, claims, &old.key).filter(move |new| new.operations != old.operations))
 }

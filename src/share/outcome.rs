@@ -39,13 +39,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the call that gives a principal the permission, or takes it, failed. It may have taken effect; and if not, it
-    /// is made again, so that what is on record for it stays there: dropping it would be a write per attempt, and putting it
-    /// back another.
+    /// Whether the call that gives a principal the permission, or takes it, failed, or is still to be made. It may have taken effect;
+    /// and if not, it is made soon, so that what is on record for it stays there: dropping it would be a write per attempt, and
+    /// putting it back another. And a write that got no answer may take effect after the call that was made meanwhile.
     pub fn unfinished(&self, target: &Target, principal: &Principal) -> bool {
-        self.failed.iter().any(|(change, _)| {
+        let left = self.failed.iter().map(|(change, _)| change).chain(&self.deferred);
+        let names = |change: &Change| {
             &change.target == target && (change.add.contains(principal) || change.remove.contains(principal))
-        })
+        };
+        left.into_iter().any(names) || self.waiting.contains_key(&(target.clone(), principal.clone()))
     }
 
     /// What is left of a planned change once what cannot be done before it is left out; that is noted with the reason. Without its

@@ -158,7 +158,7 @@ impl Reconciler {
             others: self.shares.clone(),
             policy: Arc::clone(&policy),
         };
-        let first = look.clone();
+        let again = anew(&look);
         let seen = match recall_parts(&aws, image, &mut claimants, &look).await {
             Ok(()) => self.look_and_plan(&aws, image, &claimants, &mut look, &terms).await,
             Err(failure) => Err(failure),
@@ -170,7 +170,7 @@ impl Reconciler {
         // Until the last status is written: whoever may launch one image protects their grants from the reconciles of all others.
         let locked = if plan.changes.is_empty() { Vec::new() } else { self.keys.lock(&before).await };
         if !locked.is_empty() {
-            plan = self.plan_with_keys(&aws, image, &claimants, &mut before, &first, &terms).await;
+            plan = self.plan_with_keys(&aws, image, &claimants, &mut before, &again, &terms).await;
         }
         let others_matter = elsewhere::matters(&plan, &claimants);
         if others_matter || !plan.changes.is_empty() {
@@ -209,12 +209,12 @@ impl Reconciler {
         if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {
             return Err(failure.into());
         }
+        if let Some(after) = outcome.goes_on_after() {
+            return Ok(Next::Soon(after));
+        }
         if found == Finished::Waiting {
             let message = "an object waits for what was refused; its status or an event says for what".into();
             return Err(Failed { reason: Reason::DeletionBlocked.as_str(), message, pace: Pace::Slow });
-        }
-        if let Some(after) = outcome.goes_on_after() {
-            return Ok(Next::Soon(after));
         }
         Ok(self.next(image, &claimants, &after.sight, [retry_refused, retry_new], found))
     }
@@ -276,8 +276,7 @@ impl Reconciler {
         }
     }
 
-    /// Plans again for an image whose keys nobody else changes any more. What has been done with them meanwhile is known without
-    /// asking AWS.
+    /// Plans again for an image whose keys nobody else of us changes any more: by what the grants on them are now.
     async fn plan_with_keys(
         &self,
         aws: &Services,
@@ -411,6 +410,15 @@ fn freshness(claimants: &[Claimant], settled: bool, asked: Instant) -> Freshness
         Some(interval) => Freshness::NotOlderThan(interval.mul_f64(1.2)),
         None => Freshness::Since(Instant::now().checked_sub(OLDEST).map_or(asked, |oldest| asked.max(oldest))),
     }
+}
+
+/// The same look, of nothing that is older than it: for what is done by it.
+fn anew(look: &Look) -> Look {
+    let freshness = match look.freshness {
+        Freshness::NotOlderThan(_) => Freshness::Since(Instant::now()),
+        as_it_is @ (Freshness::Since(_) | Freshness::Whenever) => as_it_is,
+    };
+    Look { freshness, ..look.clone() }
 }
 
 impl Job for Reconciler {

@@ -65,7 +65,7 @@ pub fn must_hold(
             _ => false,
         };
         let is_listed = (is_the_images && claims.iter().any(lists)) || is_listed_elsewhere(before, target, principal);
-        // Nobody loses a grant for the sake of another one that they cannot be given.
+        // Nobody who can launch the image loses a grant for the sake of another one that they cannot be given.
         let others = match target {
             Target::Grants(on) => aws.grants.keys().filter(|other| *other != on).cloned().collect(),
             _ => Vec::new(),
@@ -84,7 +84,9 @@ pub fn must_hold(
             let is_given = || !keys_unknown && *principal != owner() && aws.could_give(&other, principal);
             is_seen_to_hold(before, &other, principal) || is_given()
         };
-        let in_vain = others.iter().any(wants) && !others.iter().filter(|other| wants(other)).any(gets);
+        let in_vain = holds_a_launch_permission(before, principal)
+            && others.iter().any(wants)
+            && !others.iter().filter(|other| wants(other)).any(gets);
         return is_listed || in_vain || !claims.iter().any(takes);
     }
     let is_given = claims.iter().any(|claim| claim.standing.writes() && lists(claim));
@@ -189,9 +191,16 @@ fn is_taken_from_the_unshareable(
             !is_seen_to_hold(before, &Target::Grants(other), principal)
         })
     };
-    let stays = before.has(target).unwrap_or(!before.sight.is_gone()) && claims.iter().any(is_to_be_replaced);
+    let stays = holds_a_launch_permission(before, principal)
+        && before.has(target).unwrap_or(!before.sight.is_gone())
+        && claims.iter().any(is_to_be_replaced);
     !((is_the_images && is_listed) || is_listed_elsewhere(before, target, principal) || may_launch || stays)
         && claims.iter().any(|c| takes(c) && on_record(c, target, principal))
+}
+
+/// Whether somebody holds a launch permission, or may hold one for all that was seen.
+fn holds_a_launch_permission(before: &Observed, principal: &Principal) -> bool {
+    before.launch.as_ref().is_none_or(|held| held.contains(principal))
 }
 
 /// Whether somebody was seen to hold a permission on a part.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    places::Who,
+    places::{Target, Who},
     run::run,
     step::{Edit, Grants, Item, Schedule, Scribble, Spec, Step},
 };
@@ -17,8 +17,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const A: usize = 0;
 const B: usize = 1;
 
-/// An object in the second Region, where images are encrypted.
+/// Objects in the second Region, where images are encrypted.
 const C: usize = 5;
+const D: usize = 4;
+const E: usize = 3;
 
 /// Some account, and another.
 const ONE: Who = Who(1);
@@ -55,9 +57,15 @@ fn move_to(object: usize, image: usize) -> Step {
 
 /// Runs a schedule, in which everything that every schedule has to keep is looked at.
 fn holds(items: impl IntoIterator<Item = (Step, Duration)>) {
+    holds_with(0, items);
+}
+
+/// The same with another seed, which says how late KMS shows grants.
+fn holds_with(seed: u64, items: impl IntoIterator<Item = (Step, Duration)>) {
     let items = items.into_iter().map(|(step, then)| Item { step, then }).collect();
-    run(&Schedule { seed: 0, allow_public: false, flaw: None, items }, None)
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    let mut trace = Vec::new();
+    run(&Schedule { seed, allow_public: true, flaw: None, items }, Some(&mut trace))
+        .unwrap_or_else(|failure| panic!("{failure}\n{}", trace[trace.len().saturating_sub(200)..].join("\n")));
 }
 
 #[test]
@@ -153,6 +161,50 @@ fn a_share_whose_last_grant_was_revoked_says_the_same_at_the_next_check() {
         (Step::Edit { object: C, edit: lists }, SECOND),
         (Step::Edit { object: C, edit: Edit::Lists(Who::NOBODY) }, AT_ONCE),
     ]);
+}
+
+#[test]
+fn a_grant_that_another_share_would_replace_goes_with_its_share_if_nobody_can_launch_the_image() {
+    let spec = |grants| Spec { grants, ..spec(2) };
+    holds_with(
+        887,
+        [
+            (create(D, spec(Grants::More)), SECOND),
+            (Step::ImageState { image: 2, state: "disabled" }, AT_ONCE),
+            (create(C, spec(Grants::Launch)), AT_ONCE),
+            (Step::Delete { object: D }, AT_ONCE),
+        ],
+    );
+}
+
+#[test]
+fn a_launch_permission_is_not_given_on_the_strength_of_an_old_look_at_the_grants() {
+    holds_with(
+        740,
+        [
+            (create(C, Spec { lists: ONE.or(TWO), grants: Grants::More, interval: "2h", ..spec(2) }), MINUTE),
+            (Step::RogueRevokes { who: ONE.or(TWO) }, AT_ONCE),
+            (Step::RogueTakes { target: Target::Image(2), who: TWO }, AT_ONCE),
+        ],
+    );
+}
+
+#[test]
+fn whoever_is_given_an_image_late_loses_it_before_its_key() {
+    let spec = Spec { lists: ONE.or(TWO), grants: Grants::Launch, interval: "30m", ..volumes(2) };
+    let verbs = &[Verb::Patch, Verb::PatchStatus, Verb::CreateEvent][..];
+    let trouble = Trouble::Late(Duration::from_secs(29));
+    holds_with(
+        406,
+        [
+            (create(E, spec), SECOND),
+            (
+                Step::KubeTrouble { trouble, verbs, chance: 1.0, lasts: Duration::from_secs(93) },
+                Duration::from_secs(1234),
+            ),
+            (Step::Delete { object: E }, AT_ONCE),
+        ],
+    );
 }
 
 #[test]
