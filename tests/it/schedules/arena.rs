@@ -65,6 +65,8 @@ pub struct Disturbed {
     pub drifted: Duration,
     /// When an image was last changed, which may only be seen at the check after that.
     pub changed: Duration,
+    /// Whether the operator that died had yet to see the one and the other.
+    unseen: [bool; 2],
 }
 
 /// Everything that a schedule runs on.
@@ -83,6 +85,8 @@ pub struct Arena {
     start: (Instant, Timestamp),
     seed: u64,
     started: u64,
+    /// When the last operator died.
+    died: Option<Duration>,
     agenda: BTreeMap<(Instant, u64), Event>,
     events: u64,
     troubles: BTreeMap<u64, Fault>,
@@ -111,6 +115,7 @@ impl Arena {
             start,
             seed: schedule.seed,
             started: 0,
+            died: None,
             agenda: BTreeMap::new(),
             events: 0,
             troubles: BTreeMap::new(),
@@ -199,14 +204,18 @@ impl Arena {
         self.started += 1;
         // The moment at which somebody else's change would have been seen may have passed meanwhile.
         for region in 0..REGIONS.len() {
-            let Disturbed { drifted, changed, .. } = self.disturbed[region];
-            if !is_seen(self, region, drifted, TO_DRIFT) {
+            let Disturbed { drifted, changed, unseen, .. } = self.disturbed[region];
+            // Nobody has seen what has happened since the one before has died.
+            let is_news = |at: Duration| !at.is_zero() && self.died.is_some_and(|died| at >= died);
+            if unseen[0] || is_news(drifted) {
                 self.disturbed[region].drifted = self.now();
             }
-            if !is_seen(self, region, changed, TO_CHANGE) {
+            if unseen[1] || is_news(changed) {
                 self.disturbed[region].changed = self.now();
             }
+            self.disturbed[region].unseen = [false; 2];
         }
+        self.died = None;
         let (seed, number) = (self.seed, self.started);
         self.operator = Some(Operator::start(&self.memory, &self.aws, self.clock, seed, number, self.allow_public));
     }
@@ -214,6 +223,17 @@ impl Arena {
     fn kill_operator(&mut self) {
         if let Some(operator) = self.operator.take() {
             operator.kill();
+            self.nobody_looks();
+        }
+    }
+
+    /// From now on nobody sees anything until an operator starts.
+    fn nobody_looks(&mut self) {
+        self.died = Some(self.now());
+        for region in 0..REGIONS.len() {
+            let Disturbed { drifted, changed, .. } = self.disturbed[region];
+            self.disturbed[region].unseen = [(drifted, TO_DRIFT), (changed, TO_CHANGE)]
+                .map(|(at, intervals)| !is_seen(self, region, at, intervals));
         }
     }
 
@@ -305,6 +325,7 @@ impl Arena {
             Step::Restart => {
                 if let Some(operator) = self.operator.take() {
                     operator.stop().await;
+                    self.nobody_looks();
                 }
                 self.start_operator();
                 self.disturb(None, Duration::ZERO);

@@ -208,6 +208,17 @@ fn whoever_is_given_an_image_late_loses_it_before_its_key() {
 }
 
 #[test]
+fn what_happened_before_an_operator_dies_for_longer_than_an_interval_is_seen_within_one_after_it_starts() {
+    let hour = Duration::from_hours(1);
+    let spec = Spec { interval: "1h", ..volumes(0) };
+    holds([
+        (create(A, spec), SECOND),
+        (Step::RogueGives { target: Target::Image(0), who: ONE.or(TWO) }, Duration::from_secs(3151)),
+        (Step::Kill { down: Duration::from_secs(2573) }, hour + Duration::from_secs(273)),
+    ]);
+}
+
+#[test]
 fn an_object_that_has_moved_gets_its_finalizer_back_too() {
     let fails = |image, state| Step::ImageState { image, state };
     holds([
