@@ -12,6 +12,7 @@ pub mod api;
 pub mod aws;
 pub mod cli;
 pub mod config;
+pub mod distribution;
 pub mod lease;
 pub mod planted;
 pub mod runtime;

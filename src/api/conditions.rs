@@ -1,4 +1,4 @@
-//! The conditions of an AmiShare: their types, the closed vocabulary of their reasons, and how one is set.
+//! The conditions of both kinds: their types, the closed vocabulary of their reasons, and how one is set.
 //!
 //! Pure. Types and reasons are part of the API: `docs/conditions.md` is generated from the doc comments here, and the same
 //! words appear in events.
@@ -15,7 +15,7 @@ use strum::{EnumIter, EnumMessage, EnumString, IntoStaticStr, VariantArray};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, EnumIter, EnumMessage, VariantArray,
 )]
 pub enum ConditionType {
-    /// The summary: AWS is as the share says. Its message lists every part that is not.
+    /// The summary: AWS is as the object says. Its message lists every part that is not.
     Ready,
     /// The image exists, is owned by the operator's AWS account and is in a state in which it can be shared.
     ImageAvailable,
@@ -26,9 +26,15 @@ pub enum ConditionType {
     /// Whoever is listed may use the KMS keys of an encrypted image, by grants or by the key policies, and the grants are what the
     /// shares of the image say.
     KmsGrantsSynced,
+    /// Of an AmiDistribution: the image that is copied exists and is available.
+    SourceAvailable,
+    /// Of an AmiDistribution: every target has its copy.
+    CopiesAvailable,
+    /// Of an AmiDistribution: every copy is shared as the spec says.
+    Shared,
     /// Present while the operator is working towards the spec or will try again by itself.
     Reconciling,
-    /// Present while nothing will get better before somebody changes the share, the image or the account.
+    /// Present while nothing will get better before somebody changes the object, the image or the account.
     Stalled,
     /// Present while expiresAt has passed: what the share listed is revoked.
     Expired,
@@ -121,8 +127,19 @@ pub enum Reason {
     AwsUnavailable,
     /// AWS answered with an error that the operator does not know; the message has it.
     AwsRefused,
-    /// What the share gave cannot be taken back, so its deletion waits.
+    /// What the object gave or made cannot be taken back, so its deletion waits.
     DeletionBlocked,
+    /// Of an AmiDistribution: a copy has failed; the message has AWS's reason. It is tried again a few times by itself, each time
+    /// later, and then when somebody changes the spec or asks for it.
+    CopyFailed,
+    /// Of an AmiDistribution: another image of the target's account and Region has the name that the copy is to have.
+    NameTaken,
+    /// Of an AmiDistribution: the source is encrypted, so that the target has to name the key of its copy.
+    KmsKeyRequired,
+    /// Of an AmiDistribution: the image carries a product code or a billing product, and cannot be copied to another account.
+    CopyNotPossible,
+    /// Of an AmiDistribution: a name or description that is made of the template is not one that EC2 takes.
+    InvalidTemplate,
 }
 
 impl ConditionType {

@@ -5,12 +5,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::AmiShare;
+use super::{AmiDistribution, AmiShare};
 use crate::yaml::{self, YamlError};
 
 /// Every CustomResourceDefinition of the project, with the file name that it has under `crds/`.
 pub fn all() -> Vec<(String, CustomResourceDefinition)> {
-    [AmiShare::crd()]
+    [AmiDistribution::crd(), AmiShare::crd()]
         .into_iter()
         .map(|mut crd| {
             let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());

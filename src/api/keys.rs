@@ -21,6 +21,11 @@ text_name! {
     GranteeArn
 }
 
+text_name! {
+    /// A KMS key as the calls of EC2 take it: an id, an ARN, an alias such as `alias/images`, or the ARN of an alias.
+    KmsKeyId
+}
+
 /// Partition, service, Region, account and resource of an ARN.
 fn parts_of_arn(text: &str) -> Option<[&str; 5]> {
     let mut parts = text.splitn(6, ':');
@@ -70,6 +75,48 @@ impl KeyArn {
     /// The Region that the key is in.
     pub fn region(&self) -> &str {
         key_parts(&self.0).map_or("", |(region, ..)| region)
+    }
+}
+
+/// What the names of aliases are made of (KMS API reference, `CreateAlias`).
+fn is_alias(text: &str) -> bool {
+    text.strip_prefix("alias/").is_some_and(|name| {
+        matches!(name.len(), 1..=250) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b))
+    })
+}
+
+impl FromStr for KmsKeyId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let is_id = matches!(text.len(), 1..=64) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_alias_arn = || {
+            let [_, service, region, account, resource] = parts_of_arn(text)?;
+            let is_region = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            (service == "kms" && is_region && is_alias(resource)).then_some(account.parse::<AccountId>().ok()?)
+        };
+        if is_id || is_alias(text) || key_parts(text).is_some() || is_alias_arn().is_some() {
+            return Ok(Self(text.into()));
+        }
+        let expected = "a KMS key: an id, the ARN of a key or of an alias, or an alias such as alias/images";
+        Err(InvalidName::new(text, expected))
+    }
+}
+
+string_form!(
+    KmsKeyId, "KmsKeyId", max_length: 320,
+    pattern: "^([a-zA-Z0-9-]{1,64}|alias/[a-zA-Z0-9/_-]{1,250}|arn:aws[a-z-]*:kms:[a-zA-Z0-9-]+:[0-9]{12}:(key/[a-zA-Z0-9-]{1,64}|alias/[a-zA-Z0-9/_-]{1,250}))$"
+);
+
+impl KmsKeyId {
+    /// Whether it is an alias: which key that means can change.
+    pub fn is_alias(&self) -> bool {
+        is_alias(&self.0) || parts_of_arn(&self.0).is_some_and(|[.., resource]| is_alias(resource))
+    }
+
+    /// Whether this is the key, as far as the name tells: never of an alias.
+    pub fn names(&self, key: &KeyArn) -> bool {
+        *self.0 == *key.as_str() || key_parts(key.as_str()).is_some_and(|(.., id)| id == &*self.0)
     }
 }
 

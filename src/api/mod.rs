@@ -2,6 +2,7 @@
 //!
 //! Kubernetes types live here and in the controllers, nowhere else. Pure: no I/O, no clock.
 
+pub mod ami_distribution;
 pub mod ami_share;
 pub mod compact;
 pub mod conditions;
@@ -13,11 +14,12 @@ pub mod names;
 pub mod principal;
 pub mod stored;
 
+pub use ami_distribution::{AmiDistribution, AmiDistributionSpec, AmiDistributionStatus};
 pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
 pub use compact::{Compact, PrincipalList};
 pub use conditions::{ConditionType, Reason};
 pub use interval::Interval;
-pub use keys::{GrantOperation, GranteeArn, GrantsOn, KeyArn};
+pub use keys::{GrantOperation, GranteeArn, GrantsOn, KeyArn, KmsKeyId};
 pub use names::{
     AccountId, IdentityName, ImageId, ImageRef, OrganizationArn, OrganizationalUnitArn, Region, Site, SnapshotId,
 };

@@ -20,7 +20,8 @@ impl Rate {
     /// section 2.3).
     pub fn documented(operation: &str) -> Self {
         let (burst, per_second) = match operation {
-            "ModifyImageAttribute" | "ModifySnapshotAttribute" => (100.0, 5.0),
+            "ModifyImageAttribute" | "ModifySnapshotAttribute" | "DeregisterImage" | "DeleteSnapshot" => (100.0, 5.0),
+            "CopyImage" => (100.0, 1.0),
             // KMS counts by the second, and has no bucket that fills up (KMS developer guide, "Request quotas"; aws.md section 2.4).
             "DescribeKey" => (2000.0, 2000.0),
             "GetKeyPolicy" => (1000.0, 1000.0),

@@ -10,7 +10,9 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRole
 use aws_sdk_ec2::config::SharedCredentialsProvider;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
-use super::{calls::Calls, ec2::Ec2, failure::Failure, fence::Fence, kms::Kms, lanes::Lanes, proof::Proof};
+use super::{
+    calls::Calls, copies::Copies, ec2::Ec2, failure::Failure, fence::Fence, kms::Kms, lanes::Lanes, proof::Proof,
+};
 use crate::{
     api::Site,
     config::{AssumeRole, Identity},
@@ -43,6 +45,8 @@ pub struct Services {
     pub ec2: Arc<Ec2>,
     /// KMS.
     pub kms: Arc<Kms>,
+    /// EC2, as far as it is about copies of images.
+    pub copies: Arc<Copies>,
 }
 
 /// The services in one account and Region, as one definition of the identity reaches it.
@@ -128,9 +132,12 @@ impl Aws {
             metrics: Arc::clone(&self.metrics),
             permit: self.permit.clone(),
         };
-        let ec2 = Ec2::new(identity.account_id, aws_sdk_ec2::Client::from_conf(ec2.build()), calls("ec2"));
+        let client = aws_sdk_ec2::Client::from_conf(ec2.build());
+        let calls_of_ec2 = Arc::new(calls("ec2"));
+        let ec2 = Ec2::new(identity.account_id, client.clone(), Arc::clone(&calls_of_ec2));
+        let copies = Copies::new(client, calls_of_ec2);
         let kms = Kms::new(aws_sdk_kms::Client::from_conf(kms.build()), calls("kms"));
-        let services = Services { ec2: Arc::new(ec2), kms: Arc::new(kms) };
+        let services = Services { ec2: Arc::new(ec2), kms: Arc::new(kms), copies: Arc::new(copies) };
         let new = Reached { identity: identity.clone(), services, proof: Arc::new(proof) };
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let there = sites.entry(site.clone()).or_insert_with(|| new.clone());

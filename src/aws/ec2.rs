@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// EC2 accepts any number up to this for `MaxResults` of `DescribeImages` and `DescribeSnapshots`.
-const PAGE: i32 = 1000;
+pub(super) const PAGE: i32 = 1000;
 
 /// A filter of EC2 takes at most this many values (aws.md section 1.0).
 const FILTERED: usize = 200;
@@ -41,14 +41,14 @@ const REMEMBERED: usize = 100_000;
 pub struct Ec2 {
     account: Option<AccountId>,
     client: Client,
-    calls: Calls,
+    calls: Arc<Calls>,
     descriptions: Descriptions,
     /// With which key each snapshot is encrypted, if it is. That never changes.
     keys: Mutex<HashMap<SnapshotId, Option<KeyArn>>>,
 }
 
 impl Ec2 {
-    pub(super) fn new(account: Option<AccountId>, client: Client, calls: Calls) -> Self {
+    pub(super) fn new(account: Option<AccountId>, client: Client, calls: Arc<Calls>) -> Self {
         Self { account, client, calls, descriptions: Descriptions::default(), keys: Mutex::default() }
     }
 

@@ -45,6 +45,12 @@ pub enum Class {
     GranteeUnknown,
     /// A quota is used up; nothing of the call took effect.
     Quota,
+    /// The name that an image is to have is that of another one; nothing of the call took effect.
+    NameTaken,
+    /// The client token was used before, with other parameters: what it was used for has been done.
+    TokenUsed,
+    /// The image cannot be copied, or not by this account; nothing of the call took effect.
+    NotCopyable,
     /// Too many requests.
     Throttled,
     /// KMS does not show yet what may be there: no call was made.
@@ -92,6 +98,9 @@ impl Class {
             "InvalidParameter" if message.contains("AWS Managed CMK") => Self::DefaultKey,
             "ResourceLimitExceeded" if message.contains("public images") => Self::PublicRefused,
             "ResourceLimitExceeded" | "ResourceCountLimitExceeded" | "LimitExceededException" => Self::Quota,
+            "InvalidAMIName.Duplicate" => Self::NameTaken,
+            "IdempotentParameterMismatch" => Self::TokenUsed,
+            "InvalidRequest" if message.contains("cannot be copied") => Self::NotCopyable,
             // Those that the SDK counts as throttling too.
             "RequestLimitExceeded"
             | "Throttling"
@@ -187,9 +196,11 @@ impl Failure {
             Class::KeyNotUsable => Reason::KmsKeyNotUsable,
             Class::GranteeUnknown => Reason::GranteeNotFound,
             Class::Quota => Reason::QuotaExceeded,
+            Class::NameTaken => Reason::NameTaken,
+            Class::NotCopyable => Reason::CopyNotPossible,
             Class::Throttled => Reason::Throttled,
             Class::Unavailable => Reason::AwsUnavailable,
-            Class::NotShown | Class::Overtaken => Reason::Progressing,
+            Class::NotShown | Class::TokenUsed | Class::Overtaken => Reason::Progressing,
             Class::NoIdentity => Reason::GuardrailDenied,
             Class::Other => Reason::AwsRefused,
         }

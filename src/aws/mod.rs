@@ -4,6 +4,7 @@ pub mod action;
 mod bucket;
 mod calls;
 mod clients;
+pub mod copies;
 mod described;
 pub mod ec2;
 mod failed;
@@ -18,6 +19,7 @@ pub mod words;
 
 pub use calls::Holds;
 pub use clients::{Aws, Services};
+pub use copies::Copies;
 pub use described::{Company, Freshness};
 pub use ec2::Ec2;
 pub use kms::Kms;

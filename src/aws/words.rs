@@ -2,9 +2,14 @@
 //!
 //! Pure data, without a type of the SDK.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use crate::api::{AccountId, GrantsOn, ImageId, KeyArn, Principal, SnapshotId, principal::in_words};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{AccountId, GrantsOn, ImageId, KeyArn, KmsKeyId, Principal, Region, SnapshotId, principal::in_words};
 
 use super::failure::Failure;
 
@@ -27,6 +32,75 @@ pub struct Image {
     pub has_product_code: bool,
     /// Its EBS snapshots.
     pub snapshots: BTreeSet<SnapshotId>,
+}
+
+/// An image of the caller's own account that may be a copy of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Its id.
+    pub id: ImageId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its state, as EC2 writes it: `pending`, `available`, `failed` and others.
+    pub state: String,
+    /// Why it is in that state, as EC2 says it.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// The image that it was copied from, and where that is.
+    pub source: Option<(Region, ImageId)>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its EBS snapshots.
+    pub snapshots: BTreeSet<SnapshotId>,
+    /// Whether all of them are encrypted, as far as the image tells.
+    pub encrypted: bool,
+}
+
+/// The copy of a snapshot, on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotCopy {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its state: `pending`, `completed`, `error`.
+    pub state: String,
+    /// What EC2 says of its state: why it failed.
+    pub message: Option<String>,
+    /// How much is done, in percent.
+    pub progress: i64,
+}
+
+/// A copy of an image that is to be made, in the Region and account of whoever is asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOrder {
+    /// Where the image is.
+    pub region: Region,
+    /// The image.
+    pub image: ImageId,
+    /// The name of the copy.
+    pub name: String,
+    /// Its description.
+    pub description: Option<String>,
+    /// The key with which it is encrypted; none for a copy that is not encrypted.
+    pub key: Option<KmsKeyId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The tags of its snapshots.
+    pub snapshot_tags: BTreeMap<String, String>,
+    /// Whether the tags of the image are copied too.
+    pub copy_tags: bool,
+    /// By which EC2 knows the order again: with the same token there is one copy, however often it is asked for.
+    pub token: String,
+}
+
+impl fmt::Display for CopyOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "copy {} of {} as {:?}", self.image, self.region, self.name)?;
+        match &self.key {
+            Some(key) => write!(f, ", encrypted with {key}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One thing that permissions are set on.

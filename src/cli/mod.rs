@@ -47,7 +47,7 @@ impl Cli {
     /// When it cannot be done; the error says why and what to do.
     pub async fn execute(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Run(args) => run::run(*args).await,
+            Command::Run(args) => Box::pin(run::run(*args)).await,
             Command::Crds(args) => crds::crds(&args),
             Command::Guardrails(args) => guardrails::guardrails(&args),
             Command::Check(args) => check::check(args).await,

@@ -19,10 +19,12 @@ use crate::{
     api::{Interval, names::is_label},
     aws::Aws,
     cli::{election::ElectionArgs, rules::Rules},
+    distribution::{self, berths::Berths, mirror::Mirror},
     lease::WritePermit,
     runtime::{
         clock::Clock,
         entropy::Entropy,
+        events::Teller,
         health::{self, Readiness},
         metrics::Metrics,
         runner::{Limits, Queue, Runner},
@@ -69,6 +71,18 @@ pub struct RunArgs {
     /// How many images of one Region are worked on at once.
     #[arg(long, env = "AMISHARE_CONCURRENCY", default_value = "64", value_name = "NUMBER")]
     pub concurrency: NonZeroUsize,
+
+    /// Whether objects of the kind AmiDistribution are acted on. Without them the operator copies and deletes nothing in AWS, and neither creates nor
+    /// deletes AmiShares, so that it needs no permission for that.
+    #[arg(long, env = "AMISHARE_DISTRIBUTIONS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value_t = true, action = ArgAction::Set, value_name = "BOOLEAN")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub distributions: bool,
+
+    /// How many copies of images may be under way at once in one account and Region. AWS has quotas of its own (300 copies of images
+    /// and 20 copies of snapshots, unless they were raised); whoever fills them makes all other copies there fail.
+    #[arg(long, env = "AMISHARE_CONCURRENT_COPIES", default_value = "20", value_name = "NUMBER")]
+    pub concurrent_copies: NonZeroUsize,
 
     /// How long the work on one image may take.
     #[arg(long, env = "AMISHARE_RECONCILE_DEADLINE", default_value = "5m", value_name = "DURATION")]
@@ -220,14 +234,35 @@ async fn operate_under(rules: Rules, args: &RunArgs, surroundings: Surroundings,
     let shares = Shares::default();
     let namespaces = args.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect();
     let scopes = controller::scopes(namespaces);
+    let teller = Teller { client: client.clone(), metrics: Arc::clone(&metrics), clock, permit: permit.clone() };
     let writer = Writer {
         client: client.clone(),
         shares: shares.clone(),
         metrics: Arc::clone(&metrics),
-        clock,
-        scopes,
+        teller: teller.clone(),
+        scopes: scopes.clone(),
         permit: permit.clone(),
     };
+    let (copies, asked_of_copies) = Queue::new();
+    let (distributions, children) = (Mirror::default(), Mirror::default());
+    let distributor = Arc::new(distribution::reconcile::Reconciler {
+        aws: Arc::clone(&aws),
+        distributions: distributions.clone(),
+        children: children.clone(),
+        writer: distribution::writer::Writer {
+            client: client.clone(),
+            distributions,
+            children,
+            metrics: Arc::clone(&metrics),
+            teller,
+            permit: permit.clone(),
+        },
+        policy: rules.live.clone(),
+        clock,
+        metrics: Arc::clone(&metrics),
+        queue: copies,
+        berths: Berths::new(args.concurrent_copies.get()),
+    });
     let reconciler = Arc::new(Reconciler {
         keys: KeyLocks::default(),
         aws,
@@ -248,10 +283,27 @@ async fn operate_under(rules: Rules, args: &RunArgs, surroundings: Surroundings,
         grace: args.shutdown_grace.as_duration(),
     };
     let followed = rules.follow(Arc::clone(&metrics));
-    let runner = Runner { name: controller::NAME, limits, metrics, entropy, permit };
+    let runner =
+        |name| Runner { name, limits, metrics: Arc::clone(&metrics), entropy: entropy.clone(), permit: permit.clone() };
+    let shares = controller::run(
+        client.clone(),
+        reconciler,
+        requests,
+        runner(controller::NAME),
+        readiness.clone(),
+        stop.clone(),
+    );
+    let distributes = args.distributions;
+    let distributions = async {
+        if distributes {
+            let runner = runner(distribution::controller::NAME);
+            distribution::controller::run(client, distributor, scopes, asked_of_copies, runner, readiness, stop).await;
+        }
+    };
     tokio::select! {
         biased;
-        () = controller::run(client, reconciler, requests, runner, readiness, stop) => {}
+        // In this order: the second one says that everything that is waited for has been named.
+        _ = futures::future::join(distributions, shares) => {}
         never = followed => match never {},
     }
 }

@@ -6,6 +6,7 @@ pub mod agenda;
 pub mod backoff;
 pub mod clock;
 pub mod entropy;
+pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod runner;

@@ -12,7 +12,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, pin_mut};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     core::Status,
     runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
@@ -24,7 +24,7 @@ use super::{
     store::{Effect, Shares, Work},
 };
 use crate::{
-    api::stored::Stored,
+    api::{AmiShare, GROUP, stored::Stored},
     runtime::{
         entropy::Entropy,
         health::Readiness,
@@ -125,8 +125,8 @@ impl Watches {
             None => Api::all(client),
         };
         let who = who(namespace.as_deref());
-        let patience = Patience { failures: Arc::default(), entropy: self.entropy.clone() };
-        let failures = Arc::clone(&patience.failures);
+        let patience = Patience::new(self.entropy.clone());
+        let failures = patience.failures();
         let events = watcher(api, watcher::Config::default()).backoff(patience);
         pin_mut!(events);
         while let Some(event) = events.next().await {
@@ -140,7 +140,7 @@ impl Watches {
                     self.act_on(index, effect, listed, &who);
                 }
                 Err(error) => {
-                    let what = explain(&error);
+                    let what = explain(&error, AmiShare::plural(&()).as_ref());
                     tracing::warn!(watch = who, "cannot watch AmiShares; tried again; waiting for {what}");
                     tracing::debug!(watch = who, %error, "cannot watch AmiShares");
                     let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,10 +189,21 @@ impl Watches {
 
 /// The backoff of watches. Its end fits a person who waits, unlike that of kube's: whoever installs the definitions wants to
 /// see it work.
-struct Patience {
+pub(crate) struct Patience {
     /// How often in a row the API server has not answered.
     failures: Arc<AtomicU32>,
     entropy: Entropy,
+}
+
+impl Patience {
+    pub(crate) fn new(entropy: Entropy) -> Self {
+        Self { failures: Arc::default(), entropy }
+    }
+
+    /// How often in a row the API server has not answered. Whoever gets an answer resets it.
+    pub(crate) fn failures(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.failures)
+    }
 }
 
 impl Iterator for Patience {
@@ -222,13 +233,14 @@ fn status_of(error: &watcher::Error) -> Option<&Status> {
 }
 
 /// What is waited for when a watch fails, in words that tell what to do.
-fn explain(error: &watcher::Error) -> String {
+pub(crate) fn explain(error: &watcher::Error, plural: &str) -> String {
     match status_of(error).map(|status| status.code) {
         Some(404) => {
-            "the CustomResourceDefinition amishares.amishare.dev; install it with kubectl apply --server-side -k crds"
-                .into()
+            format!(
+                "the CustomResourceDefinition {plural}.{GROUP}; install it with kubectl apply --server-side -k crds"
+            )
         }
-        Some(401 | 403) => "permission to list and watch amishares.amishare.dev; bind the operator's role".into(),
+        Some(401 | 403) => format!("permission to list and watch {plural}.{GROUP}; bind the operator's role"),
         _ => "the Kubernetes API".into(),
     }
 }

@@ -49,6 +49,9 @@ pub fn narrow(change: &Change, failure: &Failure) -> Narrowed {
         | Class::NotOwner
         | Class::KeyNotUsable
         | Class::NotShown
+        | Class::NameTaken
+        | Class::TokenUsed
+        | Class::NotCopyable
         | Class::AccessDenied
         | Class::Throttled
         | Class::Unavailable

@@ -4,25 +4,17 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::{
     claim::{Claim, Standing},
     observed::Target,
     status::View,
 };
-use crate::api::{AmiShareStatus, ConditionType, ImageRef, Principal, Reason, conditions::find, principal::in_words};
-
-/// One event about an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Whether somebody should look.
-    pub warning: bool,
-    /// The reason, in the vocabulary of events: `Shared`, `Revoked`, or a reason of the conditions.
-    pub reason: &'static str,
-    /// What was done, as a verb: `Share`, `Revoke`, `Correct`, `Reconcile`.
-    pub action: &'static str,
-    /// In words.
-    pub note: String,
-}
+use crate::{
+    api::{AmiShareStatus, ConditionType, ImageRef, Principal, Reason, conditions::find, principal::in_words},
+    runtime::events::Notice,
+};
 
 /// What came of the plan, as far as it concerns `claim`.
 pub fn of_changes(claim: &Claim, view: &View<'_>) -> Vec<Notice> {
@@ -104,7 +96,12 @@ fn drift(note: String) -> Notice {
 
 /// What the summary newly says: a failure when it begins or changes, and its end.
 pub fn of_summary(old: &AmiShareStatus, new: &AmiShareStatus) -> Option<Notice> {
-    let (before, now) = (find(&old.conditions, ConditionType::Ready), find(&new.conditions, ConditionType::Ready)?);
+    of_conditions(&old.conditions, &new.conditions)
+}
+
+/// The same, of the conditions of any object.
+pub fn of_conditions(old: &[Condition], new: &[Condition]) -> Option<Notice> {
+    let (before, now) = (find(old, ConditionType::Ready), find(new, ConditionType::Ready)?);
     let same = before.is_some_and(|b| (&b.status, &b.reason, &b.message) == (&now.status, &now.reason, &now.message));
     let recovered = before.is_some_and(|b| b.status == "False");
     let reason: Reason = now.reason.parse().ok()?;

@@ -9,7 +9,7 @@ use super::{
     claim::{Claim, ObjectKey, Standing, images},
     claimant::Claimant,
     granted::Granted,
-    notices::{self, Notice},
+    notices,
     plan::Refusal,
     reconcile::{Finished, Reconciler},
     status::{self, View},
@@ -24,7 +24,10 @@ use crate::{
     },
     aws::failure::{Class, Failure},
     planted::{self, Flaw},
-    runtime::runner::{Failed, Next},
+    runtime::{
+        events::Notice,
+        runner::{Failed, Next},
+    },
 };
 
 /// What is said of an object that can be read and names no image.

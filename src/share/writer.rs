@@ -5,44 +5,35 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
-use k8s_openapi::{
-    api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use super::{
     claim::{ObjectKey, images, named},
-    notices::Notice,
     store::Shares,
 };
 use crate::{
     api::{AmiShare, AmiShareStatus, FINALIZER, ImageRef, ON_DELETE, stored::Stored},
     lease::{NotLeading, WritePermit},
     planted::{self, Flaw},
-    runtime::{clock::Clock, metrics::Metrics},
+    runtime::{
+        events::{Notice, Teller},
+        metrics::Metrics,
+    },
 };
 
 /// The name under which the operator owns fields.
 pub const FIELD_MANAGER: &str = "amishare";
 
-/// What events name as the one who reports.
-const CONTROLLER: &str = "amishare.dev/operator";
-
 /// The longest that a write may take. kube retries by itself for minutes, and a connection that is dead hangs for ever.
-const DEADLINE: Duration = Duration::from_secs(15);
-
-/// The longest note that an event may have.
-const MAX_NOTE: usize = 1000;
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,8 +91,8 @@ pub struct Writer {
     pub shares: Shares,
     /// Where writes are counted.
     pub metrics: Arc<Metrics>,
-    /// The time of events.
-    pub clock: Clock,
+    /// Where events are told.
+    pub teller: Teller,
     /// The namespaces that are watched; none for all of them.
     pub scopes: Vec<Option<String>>,
     /// What every write asks.
@@ -294,66 +285,13 @@ impl Writer {
         Err(WriteError::Refused { action: "get", key, message })
     }
 
-    /// Tells of something that happened to an object. An event that cannot be stored is only logged: nothing depends on it.
-    ///
-    /// Events are made here and not with kube's recorder, which for six minutes repeats the note of the first event of a kind:
-    /// who was removed is the very thing that each of them tells.
+    /// Tells of something that happened to an object.
     pub async fn tell(&self, object: &Stored, notice: &Notice) {
-        let key = ObjectKey::of(object);
-        let Notice { warning, reason, action, note } = notice;
-        tracing::info!(share = %key, reason, note, "event");
-        let now = self.clock.now();
-        let regarding: ObjectReference = object.object_ref(&());
-        let event = Event {
-            metadata: ObjectMeta {
-                // The API server wants unique names; generateName would make a second event when kube retries the POST.
-                name: Some(event_name(&key.name, now.as_nanosecond(), note)),
-                namespace: Some(key.namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            action: Some((*action).into()),
-            event_time: Some(MicroTime(now)),
-            note: Some(note.chars().take(MAX_NOTE).collect()),
-            reason: Some((*reason).into()),
-            regarding: Some(regarding),
-            reporting_controller: Some(CONTROLLER.into()),
-            reporting_instance: Some("amishare".into()),
-            type_: Some(if *warning { "Warning" } else { "Normal" }.into()),
-            ..Event::default()
-        };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
-        let parameters = PostParams::default();
-        let create = self.permit.within(api.create(&parameters, &event));
-        match tokio::time::timeout(DEADLINE, create).await {
-            Ok(Err(not_leading)) => tracing::debug!(share = %key, reason, %not_leading, "no event"),
-            Ok(Ok(Ok(_))) => self.metrics.kube_request("create", "events", 201),
-            Ok(Ok(Err(error))) => {
-                let (code, why) = match error {
-                    kube::Error::Api(status) => (status.code, status.message),
-                    error => (0, error.to_string()),
-                };
-                self.metrics.kube_request("create", "events", code);
-                match code {
-                    409 => {}
-                    // A namespace that goes takes no events any more.
-                    403 if why.contains("being terminated") => tracing::debug!(share = %key, reason, why, "no event"),
-                    _ => tracing::warn!(share = %key, reason, why, "the event could not be stored"),
-                }
-            }
-            Err(_) => tracing::warn!(share = %key, reason, "the event could not be stored in time"),
-        }
+        self.teller.tell(object.object_ref(&()), notice).await;
     }
 }
 
 /// The version on which a write of an object is decided.
 fn version(object: &Stored) -> Option<&str> {
     object.metadata.resource_version.as_deref().filter(|_| !planted::has(Flaw::WritesUnconditionally))
-}
-
-/// A name that differs between the events of one object, within the length and alphabet of names.
-fn event_name(object: &str, nanoseconds: i128, note: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    (nanoseconds, note).hash(&mut hasher);
-    let prefix: String = object.chars().take(200).collect();
-    format!("{}.{:x}", prefix.trim_end_matches(['.', '-']), hasher.finish())
 }

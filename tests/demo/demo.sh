@@ -15,9 +15,9 @@ finish() {
     trap - EXIT INT TERM
     if [[ -n ${namespace:-} && -n ${installed:-} ]]; then
         # While the operator still runs: it takes back what the shares gave.
-        kubectl delete amishares --all --timeout=30s >/dev/null 2>&1 || true
+        kubectl delete amidistributions,amishares --all --timeout=30s >/dev/null 2>&1 || true
         [[ $namespace == default ]] || kubectl delete namespace "$namespace" --wait=false >/dev/null 2>&1 || true
-        [[ -n $had_definition ]] || kubectl delete crd amishares.amishare.dev --wait=false >/dev/null 2>&1 || true
+        [[ -n $had_definition ]] || kubectl delete --kustomize crds --wait=false >/dev/null 2>&1 || true
     fi
     for child in "${children[@]}"; do kill "$child" 2>/dev/null || true; done
     wait 2>/dev/null || true
@@ -73,8 +73,8 @@ export AWS_ACCESS_KEY_ID=$owner AWS_SECRET_ACCESS_KEY=simulated
 "$bin/amishare" simulate --listen "127.0.0.1:$aws_port" --scenario tests/demo/aws.yaml >"$tmp/simulator.log" 2>&1 &
 children+=($!)
 had_definition=$(kubectl get crd amishares.amishare.dev --ignore-not-found --output name)
-kubectl apply --server-side -f crds/amishare.dev_amishares.yaml
-kubectl wait --for=condition=Established crd/amishares.amishare.dev --timeout=30s >/dev/null
+kubectl apply --server-side --kustomize crds
+kubectl wait --for=condition=Established crd/amishares.amishare.dev crd/amidistributions.amishare.dev --timeout=30s >/dev/null
 installed=yes
 probe_port=$(free_port)
 "$bin/amishare" run --namespaces "$namespace" --health-address "127.0.0.1:$probe_port" --metrics-address "127.0.0.1:$probe_port" \
@@ -108,6 +108,11 @@ step "Encrypted: who is given an image gets a grant on its key first"
 key=$(kubectl get amishare encrypted -o 'jsonpath={.status.image.kmsKeyArns[0]}')
 show aws kms list-grants --key-id "$key" --query 'Grants[].[Name,GranteePrincipal]' --output text
 show kubectl get amishare encrypted -o 'jsonpath=can launch it: {.status.consumers.able}, cannot: {.status.consumers.unable}{"\n"}'
+
+step "Copies: an AmiDistribution has an image in other Regions, and shares each copy"
+kubectl wait amidistribution/base --for=condition=Ready --timeout=30s >/dev/null || fail "the copies are not there: $(kubectl get amidistribution base -o "jsonpath={.status}")"
+show kubectl get amidistributions
+kubectl get amidistribution base -o 'jsonpath={range .status.targets[*]}{.name}{"\t"}{.region}{"\t"}{.imageId}{"\n"}{end}'
 
 step "Drift: somebody shares the image with account $rogue, past Git"
 show aws ec2 modify-image-attribute --image-id "$image" --launch-permission "Add=[{UserId=$rogue}]"

@@ -14,7 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Setup, World, eventually, own_cluster,
+    Setup, World, definition_of, eventually, own_cluster,
     world::{IMAGE, REGION},
 };
 
@@ -43,7 +43,11 @@ fn lax() -> String {
 /// The control plane that the tests here share. It ends with this process.
 async fn lax_cluster() -> Arc<ControlPlane> {
     static CLUSTER: OnceLock<Arc<ControlPlane>> = OnceLock::new();
-    tokio::task::spawn_blocking(|| Arc::clone(CLUSTER.get_or_init(|| own_cluster([lax()])))).await.unwrap()
+    tokio::task::spawn_blocking(|| {
+        Arc::clone(CLUSTER.get_or_init(|| own_cluster([lax(), definition_of("AmiDistribution")])))
+    })
+    .await
+    .unwrap()
 }
 
 fn objects(world: &World) -> Api<DynamicObject> {
@@ -242,7 +246,7 @@ async fn become_strict(world: &World) {
 /// The API server refuses to store even a status in objects that its schema does not know: an event says what is wrong.
 #[tokio::test]
 async fn under_the_real_definition_old_objects_are_reported_protect_and_can_be_deleted() {
-    let plane = tokio::task::spawn_blocking(|| own_cluster([lax()])).await.unwrap();
+    let plane = tokio::task::spawn_blocking(|| own_cluster([lax(), definition_of("AmiDistribution")])).await.unwrap();
     let mut world = World::on(plane, Setup { scenario: HELD, ..Setup::default() }).await;
     world.start_operator().await;
     let gave = json!({"region": REGION, "image": {"id": IMAGE}, "shareWith": {"accountIds": ["555566667777"]}, "mode": "Additive"});

@@ -16,8 +16,10 @@ async fn the_demo_shows_sharing_the_removal_of_a_rogue_account_and_refusals() {
         let rest = &printed[start..];
         rest.find(to).map_or(rest, |end| &rest[..end]).to_owned()
     };
-    let sharing = scene("==> Sharing", "==> Drift");
+    let sharing = scene("==> Sharing", "==> Copies");
     assert!(sharing.contains("Synced") && sharing.contains("ChangesPending"), "{sharing}");
+    let copies = scene("==> Copies", "==> Drift");
+    assert!(copies.contains("3/3") && copies.contains("eu-west-1"), "{copies}");
     let (rogue, drift) = ("666655554444", scene("==> Drift", "==> Refusals"));
     let lists: Vec<&str> = drift.split("--attribute launchPermission").skip(1).collect();
     let [before, after] = lists[..] else { panic!("two lists in {drift}") };

@@ -7,7 +7,11 @@ use std::{
     fs,
 };
 
-use amishare::{api::GrantOperation, aws::action::Action, simulator::Call};
+use amishare::{
+    api::GrantOperation,
+    aws::action::Action,
+    simulator::{Call, ImageState, SnapshotState},
+};
 use axum::{Router, routing::get};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,7 +23,7 @@ use crate::{
     chart::render::{NAME, rendered, repository, the},
     docs::block,
     harness::{
-        Setup, World, cluster, operators,
+        Setup, World, cluster, eventually, operators,
         process::Operator,
         world::{IMAGE, OWNER, REGION, SNAPSHOT},
     },
@@ -27,6 +31,10 @@ use crate::{
 
 const WHOLE: &str = "source-account.json";
 const NARROW: &str = "source-account-narrow.json";
+const COPIES: &str = "copies.json";
+
+/// What only distributions do, for which there is a policy of its own.
+const COPYING: [Action; 3] = [Action::CopyImage, Action::DeregisterImage, Action::DeleteSnapshot];
 
 fn file(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(repository().join("config/iam").join(name)).unwrap()).unwrap()
@@ -156,7 +164,9 @@ fn request(call: &Call, tags: &[(&str, &str)]) -> Request {
     let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{}::{kind}/{id}", call.region);
     let resource = match known.map(|action| action.resource()) {
         Some(None) => "*".to_owned(),
-        Some(Some("image")) => arn("image", &call.params["ImageId"]),
+        Some(Some("image")) => {
+            arn("image", call.params.get("SourceImageId").unwrap_or_else(|| &call.params["ImageId"]))
+        }
         Some(Some("snapshot")) => arn("snapshot", &call.params["SnapshotId"]),
         Some(Some("key")) => call.params["KeyId"].clone(),
         other => panic!("the operator calls {}: {other:?}", call.action),
@@ -197,11 +207,42 @@ fn the_policy_allows_exactly_what_the_code_can_call_on_exactly_what_iam_can_allo
         };
         (action.in_policies(), resource)
     };
-    let of_the_code: BTreeSet<_> = Action::VARIANTS.iter().map(pair).collect();
+    let of_the_code: BTreeSet<_> =
+        Action::VARIANTS.iter().filter(|action| !COPYING.contains(action)).map(pair).collect();
     assert_eq!(Policy::read(WHOLE).allowed(), of_the_code);
     let actions =
         |pairs: BTreeSet<(String, String)>| pairs.into_iter().map(|(action, _)| action).collect::<BTreeSet<_>>();
     assert_eq!(actions(Policy::read(NARROW).allowed()), actions(of_the_code));
+}
+
+#[test]
+fn the_policy_of_copies_allows_what_only_distributions_do_and_to_delete_nothing_that_the_operator_has_not_made() {
+    let policy = Policy::read(COPIES);
+    let actions: BTreeSet<String> = policy.allowed().into_iter().map(|(action, _)| action).collect();
+    let of_the_code = COPYING.map(Action::in_policies);
+    // To tag what is copied is a permission of its own, and EC2 uses the keys in the name of whoever copies (aws.md section 1.5).
+    let of_ec2 = [
+        "ec2:CreateTags",
+        "kms:CreateGrant",
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:GenerateDataKey*",
+        "kms:ReEncrypt*",
+    ];
+    assert_eq!(actions, of_the_code.into_iter().chain(of_ec2.map(ToOwned::to_owned)).collect());
+    for statement in policy.statements("Allow") {
+        let deletes = statement.action.all().iter().any(|action| action.contains("De") && action.starts_with("ec2:"));
+        let conditions: Vec<&String> = statement.condition.values().flat_map(BTreeMap::keys).collect();
+        assert_eq!(
+            deletes,
+            conditions.iter().any(|key| *key == "aws:ResourceTag/amishare.dev/managed"),
+            "{}",
+            statement.sid
+        );
+        let is_of_keys = statement.action.all().iter().any(|action| action.starts_with("kms:"));
+        let is_for_ec2 = |key: &&&String| ["kms:ViaService", "kms:GrantIsForAWSResource"].contains(&key.as_str());
+        assert_eq!(is_of_keys, conditions.iter().any(|key| is_for_ec2(&key)), "{}", statement.sid);
+    }
 }
 
 #[test]
@@ -214,7 +255,8 @@ fn the_document_explains_every_action_and_how_it_can_be_narrowed() {
         assert!(words.contains(&action.name()), "the table of docs/iam.md with conditions has no {action:?}");
     }
     let named = words.iter().filter(|word| word.starts_with("ec2:") || word.starts_with("kms:"));
-    let known: Vec<String> = Action::VARIANTS.iter().map(|action| action.in_policies()).collect();
+    let with_copies = "ec2:CreateTags".to_owned();
+    let known: Vec<String> = Action::VARIANTS.iter().map(|action| action.in_policies()).chain([with_copies]).collect();
     let unknown: Vec<&str> = named.copied().filter(|name| !known.iter().any(|action| action == name)).collect();
     assert_eq!(unknown, [""; 0], "in docs/iam.md");
 }
@@ -241,6 +283,7 @@ const KEY: &str = "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-855
 /// Three images of one account: plain, encrypted, and one that is to be public.
 const EVERYTHING: &str = r#"
 blockPublicAccess: [{account: "999988887777", region: us-east-1, images: unblocked}]
+copies: {milliseconds: 300}
 snapshots:
   - {id: snap-0fedcba9876543210, region: us-east-1, owner: "999988887777", encryption: customerKey, kmsKeyId: "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-8555-666666666666"}
 images:
@@ -251,6 +294,34 @@ images:
 
 const ENCRYPTED: &str = "ami-0fedcba9876543210";
 const PUBLIC: &str = "ami-0aaaaaaaaaaaaaaa1";
+
+/// Has an image copied, which fails once; somebody deregisters what has failed and leaves its snapshot.
+async fn copies_of_everything(world: &World) {
+    use crate::distribution::world::{create, delete, images, wait_gone, wait_ready};
+    let target = json!({"name": "again", "region": REGION, "kmsKeyId": KEY});
+    let spec = json!({
+        "targets": [target], "template": {"name": "{source.id}-again"}, "deletionPolicy": "Delete",
+    });
+    create(world, "copies", spec).await;
+    wait_ready(world, "copies", "True", "Synced").await;
+    let copy = images(world, REGION).into_iter().find(|image| image.name.ends_with("-again")).unwrap();
+    let snapshot = copy.snapshot_ids().next().unwrap().to_owned();
+    world.rogue(OWNER, "DeregisterImage", &[("ImageId", &copy.id)]);
+    world.aws.with_world(|aws| {
+        let here = aws.regions.get_mut(REGION).unwrap();
+        here.snapshots.get_mut(&snapshot).unwrap().state = SnapshotState::Error;
+    });
+    world.kubectl(&["annotate", "amd", "copies", "reconcile.amishare.dev/requestedAt=now"]).await;
+    eventually("there is another copy", || async {
+        let now = images(world, REGION).into_iter().find(|image| image.name.ends_with("-again"));
+        if now.is_some_and(|now| now.state == ImageState::Available) { Ok(()) } else { Err("no".to_owned()) }
+    })
+    .await;
+    wait_ready(world, "copies", "True", "Synced").await;
+    delete(world, "copies").await;
+    wait_gone(world, "copies").await;
+    assert!(!world.aws.with_world(|aws| aws.regions[REGION].snapshots.contains_key(&snapshot)));
+}
 
 /// The calls of an operator that gives, repairs, watches, moves, and takes back all that it can.
 async fn calls_of_everything() -> Vec<Call> {
@@ -285,6 +356,7 @@ async fn calls_of_everything() -> Vec<Call> {
     world.change("encrypted", json!({"image": {"id": IMAGE}})).await;
     world.wait_ready("encrypted", "True", "Synced").await;
     world.change("public", json!({"suspend": true})).await;
+    copies_of_everything(&world).await;
     for name in ["audit", "base", "encrypted", "public"] {
         world.delete(name).await;
         world.wait_gone(name).await;
@@ -306,9 +378,14 @@ async fn a_run_through_everything_makes_each_call_that_the_policies_allow_and_no
         Action::VARIANTS.iter().map(|action| action.name()).collect(),
         "what is never called needs no leave"
     );
-    let (whole, narrow) = (Policy::read(WHOLE), Policy::read(NARROW));
+    let (whole, narrow, copies) = (Policy::read(WHOLE), Policy::read(NARROW), Policy::read(COPIES));
     for call in &calls {
         assert_eq!(call.region, REGION);
+        if COPYING.iter().any(|action| action.name() == call.action) {
+            assert!(copies.allows(&request(call, TAGGED)), "{COPIES} does not allow {call:?}");
+            assert_eq!(copies.allows(&request(call, &[])), call.action == "CopyImage", "without the tag: {call:?}");
+            continue;
+        }
         let (tagged, bare) = (request(call, TAGGED), request(call, &[]));
         assert!(whole.allows(&bare), "{WHOLE} does not allow {call:?}");
         assert!(narrow.allows(&tagged), "{NARROW} does not allow {call:?}");

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    harness::world::{OWNER, REGION, run_args},
+    harness::world::{OWNER, REGION, SHARES_ALONE, run_args},
     memory::{End, Memory, Trouble, Verb, Weather},
     properties::arena::sdk,
 };
@@ -75,7 +75,8 @@ impl Virtual {
             permit: WritePermit::always(),
         };
         let stop = CancellationToken::new();
-        let (args, stopping) = (run_args(flags.iter().map(|flag| (*flag).to_owned())), stop.clone());
+        let (args, stopping) =
+            (run_args(flags.iter().chain(&[SHARES_ALONE]).map(|flag| (*flag).to_owned())), stop.clone());
         tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         Self { memory, aws, metrics, names: Mutex::default(), _operator: stop.drop_guard() }
     }

@@ -13,6 +13,7 @@ mod clients;
 mod crash;
 mod deletion;
 mod demo;
+mod distribution;
 mod docs;
 mod drift;
 mod generated;

@@ -53,14 +53,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- .Values.image.repository }}:{{ $tag }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
-{{/* What the operator may do with our kinds, in the cluster or in each watched namespace. */}}
+{{/* What the operator may do with our kinds, in the cluster or in each watched namespace. AmiShares are created and deleted for the copies
+of AmiDistributions; who sets blockOwnerDeletion needs to update the finalizers of the owner, where a cluster asks for that
+(OwnerReferencesPermissionEnforcement). */}}
 {{- define "ami-share-operator.rules" -}}
 - apiGroups: [amishare.dev]
   resources: [amishares]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, patch{{ if .Values.settings.distributions }}, create, delete{{ end }}]
 - apiGroups: [amishare.dev]
   resources: [amishares/status]
   verbs: [patch]
+{{- if .Values.settings.distributions }}
+- apiGroups: [amishare.dev]
+  resources: [amidistributions]
+  verbs: [get, list, watch, patch]
+- apiGroups: [amishare.dev]
+  resources: [amidistributions/finalizers]
+  verbs: [update]
+- apiGroups: [amishare.dev]
+  resources: [amidistributions/status]
+  verbs: [patch]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -9,10 +9,11 @@ use amishare::{
         stored::{Content, Stored},
     },
     aws::failure::Failure,
+    runtime::events::Notice,
     share::{
         claim::{Claim, ObjectKey, Standing},
         granted::Granted,
-        notices::{self, Notice},
+        notices,
         observed::{Elsewhere, Observed, Part, Target},
         outcome::Outcome,
         plan::{Plan, Policy, Refusal, Refusals, plan},

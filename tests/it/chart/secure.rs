@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::render::{chart, everything, helm_on, objects, rendered, said, the};
-use crate::harness::{Setup, World, cluster, eventually, process::Operator};
+use crate::harness::{Setup, World, cluster, eventually, process::Operator, world::SHARES_ALONE};
 
 /// Installs the chart into the namespace of a world.
 async fn install(world: &World, arguments: &[&str]) -> String {
@@ -68,9 +68,9 @@ async fn the_api_server_knows_every_field_that_the_chart_can_render() {
     assert!(output.status.success() && !stderr.contains("Warning"), "{stderr}");
 }
 
-/// One rule for each verb of each resource that the operator may use.
+/// One rule for each verb of each resource that an operator may use that has to do with AmiShares alone.
 fn permissions() -> Vec<Value> {
-    let objects = rendered(&["--set", "settings.watchNamespaces={images}"]);
+    let objects = rendered(&["--set", "settings.watchNamespaces={images},settings.distributions=false"]);
     let role = objects.iter().find(|object| object["kind"] == "Role" && object["metadata"]["namespace"] == "images");
     let mut all = Vec::new();
     for rule in role.unwrap()["rules"].as_array().unwrap() {
@@ -115,7 +115,7 @@ async fn the_operator_misses_every_permission_that_is_taken_from_it() {
 
         let kubeconfig = cluster().kubeconfig_for(&user, None).unwrap();
         let namespaces = format!("--namespaces={namespace}");
-        let mut command = Operator::command(&kubeconfig, &world.endpoint, &[&namespaces]);
+        let mut command = Operator::command(&kubeconfig, &world.endpoint, &[&namespaces, SHARES_ALONE]);
         let operator = Operator::start(&cluster(), &mut command).await;
         eventually(&format!("the operator is refused what needs {missing}"), || async {
             let (writes, log) = (operator.metrics().await, operator.process.stderr());

@@ -39,6 +39,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("settings.launchPermissionQuota", "2000"),
     ("settings.requestRateFactor", "0.25"),
     ("settings.concurrency", "65"),
+    ("settings.distributions", "false"),
+    ("settings.concurrentCopies", "21"),
     ("settings.reconcileDeadline", r#""1h30m""#),
     ("settings.refusedRetry", r#""2h""#),
     ("aws.region", r#""us-gov-west-1""#),

@@ -34,7 +34,7 @@ use super::{
     scenario::{Scenario, Step},
     transports::{History, to_aws, to_kubernetes},
 };
-use crate::harness::world::{IMAGE, OWNER, REGION};
+use crate::harness::world::{IMAGE, OWNER, REGION, SHARES_ALONE};
 
 /// A process of the operator.
 struct Process {
@@ -109,7 +109,7 @@ impl<'a> Play<'a> {
     pub async fn start(&mut self, what_for: &'static str, point: Option<Point>) {
         let cut = Cut::at(point);
         let namespaces = format!("--namespaces={}", self.ground.namespace);
-        let flags = ["test", &namespaces].into_iter().chain(self.scenario.flags.iter().copied());
+        let flags = ["test", &namespaces, SHARES_ALONE].into_iter().chain(self.scenario.flags.iter().copied());
         let args = Flags::parse_from(flags).run;
         let (readiness, metrics, stop) = (Readiness::default(), Arc::new(Metrics::new()), CancellationToken::new());
         let surroundings = Surroundings {

@@ -1,4 +1,4 @@
-//! The health of AmiShares in Argo CD: of recorded objects, and of those that the operator writes to a real API server.
+//! The health of our kinds in Argo CD: of recorded objects, and of those that the operator writes to a real API server.
 
 use std::{collections::BTreeSet, fs};
 
@@ -8,7 +8,7 @@ use amishare::{
 };
 use serde_json::json;
 
-use super::health::{Health, cases, customization, health, health_of, read, said_by};
+use super::health::{Health, KINDS, cases, customization, health, health_of, read, said_by};
 use crate::harness::{Setup, World, actions::in_seconds, world::IMAGE};
 
 const A: &str = "111111111111";
@@ -23,29 +23,32 @@ fn is(status: &str, message: &str) -> Health {
 
 #[tokio::test]
 async fn the_health_script_says_of_every_recorded_object_what_health_test_expects() {
-    let folder = customization();
-    let cases = cases();
-    let recorded: BTreeSet<String> = fs::read_dir(folder.join("testdata"))
-        .unwrap()
-        .map(|entry| format!("testdata/{}", entry.unwrap().file_name().into_string().unwrap()))
-        .collect();
-    let expected: BTreeSet<String> = cases.iter().map(|case| case.input_path.clone()).collect();
-    assert_eq!(recorded, expected, "every file of testdata has its case");
-    let files = cases.iter().map(|case| folder.join(&case.input_path));
-    let said = said_by(&folder.join("health.lua"), files).await.unwrap();
-    assert_eq!(said.len(), cases.len());
-    for (case, said) in cases.iter().zip(said) {
-        assert_eq!(said, case.health_status, "{}", case.input_path);
+    for kind in KINDS {
+        let folder = customization(kind);
+        let cases = cases(kind);
+        let recorded: BTreeSet<String> = fs::read_dir(folder.join("testdata"))
+            .unwrap()
+            .map(|entry| format!("testdata/{}", entry.unwrap().file_name().into_string().unwrap()))
+            .collect();
+        let expected: BTreeSet<String> = cases.iter().map(|case| case.input_path.clone()).collect();
+        assert_eq!(recorded, expected, "every file of testdata has its case");
+        let files = cases.iter().map(|case| folder.join(&case.input_path));
+        let said = said_by(&folder.join("health.lua"), files).await.unwrap();
+        assert_eq!(said.len(), cases.len());
+        for (case, said) in cases.iter().zip(said) {
+            assert_eq!(said, case.health_status, "{}", case.input_path);
+        }
+        let states: BTreeSet<&str> = cases.iter().map(|case| case.health_status.status.as_str()).collect();
+        assert_eq!(states, BTreeSet::from(["Healthy", "Progressing", "Degraded", "Suspended"]));
     }
-    let states: BTreeSet<&str> = cases.iter().map(|case| case.health_status.status.as_str()).collect();
-    assert_eq!(states, BTreeSet::from(["Healthy", "Progressing", "Degraded", "Suspended"]));
 }
 
 #[tokio::test]
 async fn the_recorded_objects_are_ones_that_the_api_server_can_have_stored() {
     let world = World::without_operator(Setup::default()).await;
     let mut all = Vec::new();
-    for entry in fs::read_dir(customization().join("testdata")).unwrap() {
+    let folders = KINDS.map(|kind| fs::read_dir(customization(kind).join("testdata")).unwrap());
+    for entry in folders.into_iter().flatten() {
         let path = entry.unwrap().path();
         let mut object = read(&path);
         let name = path.file_stem().unwrap().to_str().unwrap().replace('_', "-");
@@ -65,7 +68,7 @@ async fn the_recorded_objects_are_ones_that_the_api_server_can_have_stored() {
 async fn the_tests_give_a_health_script_no_more_than_argo_cd_does() {
     let folder = tempfile::tempdir().unwrap();
     let lua = folder.path().join("health.lua");
-    let object = [customization().join("testdata/healthy.yaml")];
+    let object = [customization("AmiShare").join("testdata/healthy.yaml")];
     fs::write(&lua, "return {status = 'Healthy', message = tostring(#obj.status.conditions)}").unwrap();
     assert_eq!(said_by(&lua, &object).await.unwrap(), [is("Healthy", "4")]);
     for withheld in
@@ -101,7 +104,7 @@ async fn a_share_is_healthy_when_its_present_spec_is_in_force_and_at_no_other_ti
 
     // Not only when a test looks: in every version that was ever stored.
     let versions = record.check().await;
-    let said = health_of(versions.iter().map(|version| serde_json::to_string(version).unwrap())).await;
+    let said = health_of("AmiShare", versions.iter().map(|version| serde_json::to_string(version).unwrap())).await;
     for (version, said) in versions.iter().zip(&said) {
         let (generation, status) = (version.metadata.generation, version.status.clone().unwrap_or_default());
         let in_force = status.observed_generation == generation
@@ -189,4 +192,20 @@ async fn a_deletion_is_progressing_while_the_operator_tries_and_degraded_once_so
         let begins = format!("DeletionBlocked: what was given to {A} is not yet taken back");
         assert!(message.starts_with(&begins) && message.contains("amishare.dev/on-delete=abandon"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn a_distribution_is_progressing_while_it_copies_and_healthy_once_everything_is_there() {
+    use crate::distribution::world::{EU, create, start, wait_ready};
+    let world = start().await;
+    create(&world, "base", json!({"targets": [{"name": "eu", "region": EU}]})).await;
+    let health = async || {
+        let object = world.kubectl(&["get", "amd", "base", "--output=json"]).await;
+        health_of("AmiDistribution", [object]).await.remove(0)
+    };
+    wait_ready(&world, "base", "False", "Progressing").await;
+    let Health { status, message } = health().await;
+    assert!(status == "Progressing" || message == "1 of 1 targets are ready", "{status}: {message}");
+    wait_ready(&world, "base", "True", "Synced").await;
+    assert_eq!(health().await, is("Healthy", "1 of 1 targets are ready"));
 }

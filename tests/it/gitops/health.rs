@@ -36,13 +36,16 @@ pub(super) struct Case {
     pub(super) input_path: String,
 }
 
-/// What our health script is to say of recorded objects.
-pub(super) fn cases() -> Vec<Case> {
+/// The kinds that have a health script.
+pub(super) const KINDS: [&str; 2] = ["AmiShare", "AmiDistribution"];
+
+/// What the health script of a kind is to say of recorded objects.
+pub(super) fn cases(kind: &str) -> Vec<Case> {
     #[derive(Deserialize)]
     struct Cases {
         tests: Vec<Case>,
     }
-    let text = fs::read_to_string(customization().join("health_test.yaml")).unwrap();
+    let text = fs::read_to_string(customization(kind).join("health_test.yaml")).unwrap();
     serde_yaml::from_str::<Cases>(&text).unwrap().tests
 }
 
@@ -51,9 +54,9 @@ pub(super) fn read(path: &Path) -> Value {
     serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The folder of the health script, laid out as in Argo CD's own repository.
-pub(super) fn customization() -> PathBuf {
-    repository().join("config/argocd/resource_customizations/amishare.dev/AmiShare")
+/// The folder of the health script of a kind, laid out as in Argo CD's own repository.
+pub(super) fn customization(kind: &str) -> PathBuf {
+    repository().join("config/argocd/resource_customizations/amishare.dev").join(kind)
 }
 
 /// What a health script says of the objects in files, or why it fails.
@@ -68,15 +71,15 @@ pub(super) async fn said_by(
     if code == Some(0) { Ok(lines()) } else { Err(errors) }
 }
 
-/// What our health script says of objects, each of them given as JSON.
-pub(super) async fn health_of(objects: impl IntoIterator<Item = String>) -> Vec<Health> {
+/// What the health script of a kind says of objects, each of them given as JSON.
+pub(super) async fn health_of(kind: &str, objects: impl IntoIterator<Item = String>) -> Vec<Health> {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for (number, object) in objects.into_iter().enumerate() {
         files.push(folder.path().join(format!("{number}.json")));
         fs::write(&files[number], object).unwrap();
     }
-    let health = said_by(&customization().join("health.lua"), &files).await.unwrap();
+    let health = said_by(&customization(kind).join("health.lua"), &files).await.unwrap();
     assert_eq!(health.len(), files.len());
     health
 }
@@ -84,5 +87,5 @@ pub(super) async fn health_of(objects: impl IntoIterator<Item = String>) -> Vec<
 /// What our health script says of an AmiShare as the API server has it now.
 pub(super) async fn health(world: &World, name: &str) -> Health {
     let object = world.kubectl(&["get", "amishare", name, "--output=json"]).await;
-    health_of([object]).await.remove(0)
+    health_of("AmiShare", [object]).await.remove(0)
 }

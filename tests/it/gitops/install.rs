@@ -17,7 +17,7 @@ use crate::{
 const KEY: &str = "resource.customizations.health.amishare.dev_AmiShare";
 
 fn lua() -> String {
-    fs::read_to_string(customization().join("health.lua")).unwrap()
+    fs::read_to_string(customization("AmiShare").join("health.lua")).unwrap()
 }
 
 #[test]

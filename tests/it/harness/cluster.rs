@@ -23,6 +23,12 @@ fn definitions() -> impl Iterator<Item = String> {
     amishare::api::crd::all().into_iter().map(|(_, crd)| serde_json::to_string(&crd).unwrap())
 }
 
+/// Our definition of a kind, as JSON.
+pub fn definition_of(kind: &str) -> String {
+    let (_, definition) = amishare::api::crd::all().into_iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
+    serde_json::to_string(&definition).unwrap()
+}
+
 /// A control plane of its own for one test, with these definitions installed. Dropped, it ends.
 pub fn own_cluster(definitions: impl IntoIterator<Item = String>) -> Arc<ControlPlane> {
     let plane = Arc::new(ControlPlane::start(&envtest::assets().unwrap()).unwrap());

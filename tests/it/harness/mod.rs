@@ -9,6 +9,6 @@ pub mod recorder;
 mod wait;
 pub mod world;
 
-pub use cluster::{cluster, kubectl, operators, own_cluster};
+pub use cluster::{cluster, definition_of, kubectl, operators, own_cluster};
 pub use wait::{DEADLINE, eventually, tell};
 pub use world::{Setup, World};

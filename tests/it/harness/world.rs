@@ -94,6 +94,9 @@ images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
 "#;
 
+/// The flag of an operator that has to do with AmiShares alone, as the API server in memory has.
+pub const SHARES_ALONE: &str = "--distributions=false";
+
 /// The arguments of `amishare run` with these flags.
 pub fn run_args(flags: impl IntoIterator<Item = String>) -> RunArgs {
     Flags::parse_from(std::iter::once("test".to_owned()).chain(flags)).run
@@ -368,7 +371,12 @@ impl World {
 
     /// The account that is not the operator does something in AWS: a call by somebody else, past the wire.
     pub fn rogue(&self, account: &str, action: &str, parameters: &[(&str, &str)]) {
-        self.aws.call(account, REGION, action, parameters).unwrap();
+        self.rogue_in(REGION, account, action, parameters);
+    }
+
+    /// The same in another Region.
+    pub fn rogue_in(&self, region: &str, account: &str, action: &str, parameters: &[(&str, &str)]) {
+        self.aws.call(account, region, action, parameters).unwrap();
     }
 
     /// The events about an AmiShare of the first namespace: type, reason and note.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    harness::world::{IMAGE, PLAIN, REGION, run_args},
+    harness::world::{IMAGE, PLAIN, REGION, SHARES_ALONE, run_args},
     memory::Memory,
     properties::arena::sdk,
 };
@@ -54,7 +54,7 @@ impl Replica {
             permit,
         };
         let stop = CancellationToken::new();
-        let (args, stopping) = (run_args([]), stop.clone());
+        let (args, stopping) = (run_args([SHARES_ALONE.to_owned()]), stop.clone());
         tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         Self { memory, aws, grants, metrics, _operator: stop.drop_guard() }
     }

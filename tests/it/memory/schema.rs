@@ -4,11 +4,14 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+use super::KIND;
+
 /// The schema of an AmiShare.
 pub fn amishare() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
-        let (_, definition) = amishare::api::crd::all().into_iter().next().unwrap();
+        let (_, definition) =
+            amishare::api::crd::all().into_iter().find(|(_, crd)| crd.spec.names.kind == KIND).unwrap();
         let version = definition.spec.versions.into_iter().next().unwrap();
         serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap()
     })

@@ -22,7 +22,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    harness::world::run_args,
+    harness::world::{SHARES_ALONE, run_args},
     memory::{Connection, Memory},
     properties::arena::sdk,
 };
@@ -89,7 +89,9 @@ fn arguments(allow_public: bool) -> &'static RunArgs {
     static ARGUMENTS: OnceLock<[RunArgs; 2]> = OnceLock::new();
     let arguments = ARGUMENTS.get_or_init(|| {
         let deadline = format!("--reconcile-deadline={}s", DEADLINE.as_secs());
-        [run_args([deadline.clone()]), run_args([deadline, "--allow-public-sharing".to_owned()])]
+        let shares = SHARES_ALONE.to_owned();
+        let public = "--allow-public-sharing".to_owned();
+        [run_args([deadline.clone(), shares.clone()]), run_args([deadline, shares, public])]
     });
     &arguments[usize::from(allow_public)]
 }

@@ -1,0 +1,98 @@
+//! What there is for a distribution, and what is decided by it.
+
+use tokio::time::Instant;
+
+use super::{
+    children,
+    marks::Generation,
+    observe::{self, Sight},
+    plan::{Access, Situation, Source, Verdict},
+    reconcile::{Barred, Looked, Reconciler, Work},
+};
+use crate::{
+    api::{Reason, Site, ami_distribution::DistributionTarget},
+    aws::{Freshness, Services},
+    config::identity,
+    share::{claim::ObjectKey, policy::Policy},
+};
+
+impl Reconciler {
+    /// AWS in an account and Region, if the namespace of the object may have anything to do with it.
+    pub(super) async fn reach(&self, namespace: &str, site: &Site, policy: &Policy) -> Result<Services, Barred> {
+        if let Some(refusal) = policy.rules(namespace, site).bar() {
+            return Err(Barred::Denied(refusal.message));
+        }
+        match policy.identities.get(&site.identity) {
+            Some(identity) => self.aws.reach(site, identity).await.map_err(Barred::Failed),
+            None => Err(Barred::Denied(identity::unknown(site.identity.as_str()))),
+        }
+    }
+
+    pub(super) async fn look_at_source(&self, work: &Work<'_>, asked: Instant) -> Sight {
+        let source = &work.object.spec.source;
+        let site = Site { identity: source.identity.clone(), region: source.region.clone() };
+        match self.reach(&work.owner.namespace, &site, &work.policy).await {
+            Ok(aws) => observe::source(&aws, &work.object.spec, &work.source_id, Freshness::Since(asked)).await,
+            Err(Barred::Denied(message)) => Sight::Unseen(Reason::GuardrailDenied, message),
+            Err(Barred::Failed(failure)) => Sight::Failed(failure),
+        }
+    }
+
+    pub(super) async fn look<'a>(&self, work: &Work<'_>, target: &'a DistributionTarget) -> Looked<'a> {
+        let (spec, site) = (&work.object.spec, target.site());
+        let account = work.policy.identities.get(&site.identity).and_then(|identity| identity.account_id);
+        let look = async {
+            let aws = self.reach(&work.owner.namespace, &site, &work.policy).await?;
+            let generation = Generation::of(&spec.source.region, &work.source_id, target.kms_key_id.as_ref());
+            let seen = observe::target(&aws, &work.owner, spec, &work.source_id, target, generation.as_str()).await;
+            seen.map(|seen| (aws, seen)).map_err(Barred::Failed)
+        };
+        Looked { aws: look.await, target, site, account }
+    }
+
+    pub(super) fn decide(&self, work: &Work<'_>, source: &Sight, looked: &Looked<'_>) -> Result<Verdict, Barred> {
+        let (_, seen) = looked.aws.as_ref().map_err(Clone::clone)?;
+        let source = match source {
+            Sight::Seen(image) => Source::Seen(image),
+            Sight::Unseen(reason, message) => Source::Unseen(*reason, message.clone()),
+            Sight::Failed(failure) => Source::Unseen(failure.reason(), failure.to_string()),
+        };
+        let situation = Situation {
+            owner: &work.owner,
+            spec: &work.object.spec,
+            source: &source,
+            source_id: &work.source_id,
+            target: looked.target,
+            own: &seen.own,
+            found: &seen.found,
+            record: work.known.get(looked.target.name.as_str()).copied(),
+            asked_anew: work.asked_anew,
+            access: self.access(work, looked),
+            now: work.now,
+        };
+        Ok(situation.decide())
+    }
+
+    /// Whether the account of a target can read the source.
+    pub(super) fn access(&self, work: &Work<'_>, looked: &Looked<'_>) -> Access {
+        let source = &work.object.spec.source.identity;
+        if looked.site.identity == *source {
+            return Access::Own;
+        }
+        let owner = work.policy.identities.get(source).and_then(|identity| identity.account_id);
+        match looked.account {
+            None => Access::Unknown,
+            Some(account) if Some(account) == owner => Access::Own,
+            Some(account) => {
+                let name = work.owner.opening_name(&work.source_id, account);
+                match self.children.get(&ObjectKey { namespace: work.owner.namespace.clone(), name }) {
+                    Some(opening) if opening.metadata.deletion_timestamp.is_none() => match children::state(&opening) {
+                        Ok(()) => Access::Opened,
+                        Err((reason, message)) => Access::Opening(reason, message),
+                    },
+                    _ => Access::Closed,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What there is in AWS for a distribution.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    marks::{COPY, DISTRIBUTION, Owner},
+    plan::is_source,
+};
+use crate::{
+    api::{
+        ImageId, Reason,
+        ami_distribution::{AmiDistributionSpec, DistributionTarget},
+    },
+    aws::{
+        Company, Freshness, Services,
+        failure::Failure,
+        words::{Copy, Image},
+    },
+    runtime::agenda::Urgency,
+};
+
+/// Nobody: the source of a distribution is asked for alone.
+#[derive(Debug)]
+struct Alone;
+
+impl Company for Alone {
+    fn all(&self) -> Vec<ImageId> {
+        Vec::new()
+    }
+
+    fn awaited(&self) -> BTreeSet<ImageId> {
+        BTreeSet::new()
+    }
+}
+
+/// What is seen of the source.
+#[derive(Debug, Clone)]
+pub enum Sight {
+    /// The image.
+    Seen(Arc<Image>),
+    /// Why it is not seen.
+    Unseen(Reason, String),
+    /// AWS could not be asked.
+    Failed(Failure),
+}
+
+/// Looks at the source.
+pub async fn source(aws: &Services, spec: &AmiDistributionSpec, id: &ImageId, freshness: Freshness) -> Sight {
+    match aws.ec2.image(id, Urgency::Give, freshness, Alone).await {
+        Ok(Some(image)) => Sight::Seen(image),
+        Ok(None) => {
+            let message = format!(
+                "no image {id} in {}, or it is private to another account; check spec.source",
+                spec.source.region
+            );
+            Sight::Unseen(Reason::ImageNotFound, message)
+        }
+        Err(failure) => Sight::Failed(failure),
+    }
+}
+
+/// What is seen in the account and Region of a target.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The images that carry the tags of the object and the target.
+    pub own: Vec<Copy>,
+    /// Other copies of the source, if it was looked for them.
+    pub found: Vec<Copy>,
+    /// How much of the copy is done, if one is under way.
+    pub progress: Option<i64>,
+}
+
+/// Looks at what there is for a target. Of a copy that is under way, or has failed, the snapshots tell more.
+///
+/// # Errors
+/// When a call fails.
+pub async fn target(
+    aws: &Services,
+    owner: &Owner,
+    spec: &AmiDistributionSpec,
+    source: &ImageId,
+    target: &DistributionTarget,
+    generation: &str,
+) -> Result<Seen, Failure> {
+    let all = aws.copies.tagged(DISTRIBUTION, &owner.uid, Urgency::Give).await?;
+    let mut own: Vec<Copy> = all.into_iter().filter(|copy| owner.made(copy, &target.name)).collect();
+    let mut seen = Seen::default();
+    let is_of_it = |copy: &Copy| copy.tags.get(COPY).is_some_and(|tag| tag == generation);
+    if !is_source(spec, target) && !own.iter().any(|copy| is_of_it(copy) && copy.state == "available") {
+        seen.found = aws.copies.copied_from(&spec.source.region, source, Urgency::Give).await?;
+        seen.found.retain(|copy| !own.iter().any(|known| known.id == copy.id));
+        // What the filter of the tags does not show yet, or any more, the other one may.
+        let (late, found): (Vec<Copy>, Vec<Copy>) =
+            seen.found.into_iter().partition(|copy| owner.made(copy, &target.name));
+        (own, seen.found) = (own.into_iter().chain(late).collect(), found);
+    }
+    for copy in &mut own {
+        let is_pending = copy.state == "pending";
+        if !is_of_it(copy) || !(is_pending || matches!(copy.state.as_str(), "failed" | "error" | "invalid")) {
+            continue;
+        }
+        let snapshots = aws.copies.snapshots(&copy.snapshots, Urgency::Check).await?;
+        if is_pending && !snapshots.is_empty() {
+            let count = i64::try_from(snapshots.len()).unwrap_or(i64::MAX);
+            seen.progress = Some(snapshots.iter().map(|snapshot| snapshot.progress).sum::<i64>() / count);
+        }
+        let told: BTreeSet<String> = snapshots.into_iter().filter_map(|snapshot| snapshot.message).collect();
+        // The image may have it already, in its own words.
+        let reason = copy.reason.clone().unwrap_or_default();
+        let more: Vec<String> = told.into_iter().filter(|message| !is_pending && !reason.contains(message)).collect();
+        if !more.is_empty() {
+            let all: Vec<String> = Some(reason).into_iter().filter(|reason| !reason.is_empty()).chain(more).collect();
+            copy.reason = Some(all.join("; "));
+        }
+    }
+    seen.own = own;
+    Ok(seen)
+}
+
+/// All copies that an object has made in one account and Region.
+///
+/// # Errors
+/// When the call fails.
+pub async fn of_object(aws: &Services, owner: &Owner) -> Result<Vec<Copy>, Failure> {
+    let mut all = aws.copies.tagged(DISTRIBUTION, &owner.uid, Urgency::Take).await?;
+    all.retain(|copy| owner.made_for(copy).is_some());
+    Ok(all)
+}

@@ -1,0 +1,90 @@
+//! What a distribution is told of: its status, and events.
+
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::{
+    controller::Object,
+    plan::{Decision, Verdict},
+    reconcile::{Planned, Reconciler, Work},
+    status::Applied,
+};
+use crate::{
+    api::{
+        AmiDistribution, AmiDistributionStatus, ConditionType, Reason,
+        ami_distribution::TargetState,
+        conditions::{self, Verdict as Says},
+    },
+    runtime::{
+        events::Notice,
+        runner::{Failed, Next},
+    },
+    share::{claim::ObjectKey, notices},
+};
+
+impl Reconciler {
+    /// Tells of what has happened to a target.
+    pub(super) async fn tell(&self, work: &Work<'_>, one: &Planned<'_>, applied: &Applied) {
+        let (name, region) = (&one.looked.target.name, &one.looked.target.region);
+        let known = work.known.get(name.as_str()).copied();
+        let was_copying = known.is_some_and(|known| known.state == TargetState::Copying);
+        let notice = match (&one.verdict, applied) {
+            (Ok(Verdict { failure: Some(why), .. }), _) => {
+                let note = format!("{name}: the copy in {region} has failed: {why}");
+                Notice { warning: true, reason: "CopyFailed", action: "Copy", note }
+            }
+            (Ok(Verdict { decision: Decision::Order(order), .. }), Applied::Ordered(image)) => {
+                let note = format!("{name}: {} is being copied to {region} as {image}", order.image);
+                Notice { warning: false, reason: "CopyStarted", action: "Copy", note }
+            }
+            (Ok(Verdict { decision: Decision::Keep(image), .. }), _) if was_copying => {
+                let since = known.and_then(|known| known.since.as_ref()).map(|since| since.0);
+                let took = since.map(|since| work.now.duration_since(since).as_secs().max(0));
+                let took = took.map(|seconds| format!(" after {}", in_words(seconds))).unwrap_or_default();
+                let note = format!("{name}: {image} in {region} is there{took}");
+                Notice { warning: false, reason: "CopyCompleted", action: "Copy", note }
+            }
+            _ => return,
+        };
+        self.writer.teller.tell(work.object.object_ref(&()), &notice).await;
+    }
+
+    /// Reports an object that cannot be read.
+    pub(super) async fn unreadable(&self, object: &Object, error: &str) -> Result<Next, Failed> {
+        let meta = object.meta();
+        let message = format!("the object cannot be read as an AmiDistribution of this version: {error}");
+        let says = Says::no(Reason::InvalidSpec, message);
+        let generation = meta.generation.unwrap_or_default();
+        let all =
+            [(ConditionType::Ready, says.clone()), (ConditionType::Stalled, Says::yes(says.reason, says.message))];
+        let conditions = conditions::conditions(&[], all, generation, self.clock.now());
+        let status = json!({"observedGeneration": generation, "conditions": conditions});
+        self.writer.unreadable(&ObjectKey::of(object), &status).await?;
+        Ok(Next::Rest)
+    }
+
+    /// Stores a status, if it says anything new, and tells of what the summary newly says.
+    pub(super) async fn store(&self, object: &AmiDistribution, status: AmiDistributionStatus) -> Result<(), Failed> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let conditions = status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str()));
+        self.metrics.conditions("AmiDistribution", (&namespace, &name), conditions, object.spec.suspend);
+        let old = object.status.clone().unwrap_or_default();
+        if old != status {
+            self.writer.status(object, &status).await?;
+            if let Some(notice) = notices::of_conditions(&old.conditions, &status.conditions) {
+                self.writer.teller.tell(object.object_ref(&()), &notice).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A length of time for people.
+fn in_words(seconds: i64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m"),
+    }
+}
