@@ -21,7 +21,7 @@ pub struct Applying<'a> {
     /// What it allowed when it was decided.
     pub under: &'a Arc<Policy>,
     /// The source, which is never deleted.
-    pub source: &'a ImageId,
+    pub source: Option<&'a ImageId>,
     /// The uid of the object.
     pub uid: &'a str,
 }
@@ -46,7 +46,7 @@ impl Applying<'_> {
     /// When a call fails; the others are made all the same.
     pub async fn discard(&self, aws: &Services, copies: &[Copy], ids: &BTreeSet<ImageId>) -> Result<(), Failure> {
         let (mut result, mut has_failed) = (Ok(()), false);
-        for copy in copies.iter().filter(|copy| ids.contains(&copy.id) && copy.id != *self.source) {
+        for copy in copies.iter().filter(|copy| ids.contains(&copy.id) && Some(&copy.id) != self.source) {
             tracing::info!("will deregister {} and delete its snapshots", copy.id);
             has_failed |= copy.state != "available";
             if let Err(failure) = aws.copies.deregister(&copy.id, &|| self.holds()).await {

@@ -1,6 +1,6 @@
 //! Targets and distributions that go: first what was given is taken back, then, if that is asked for, the copies are deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
@@ -8,7 +8,9 @@ use kube::ResourceExt;
 
 use super::{
     apply::Applying,
-    children, observe,
+    children,
+    marks::Owner,
+    observe,
     reconcile::{Barred, FALLBACK, Reconciler, Work, owner_of},
     status::{self, Line},
 };
@@ -23,6 +25,7 @@ use crate::{
         backoff::Pace,
         runner::{Failed, Next},
     },
+    share::policy::Policy,
 };
 
 impl Work<'_> {
@@ -53,7 +56,7 @@ impl Reconciler {
         if object.spec.deletion_policy == CopyDeletionPolicy::Retain {
             return None;
         }
-        match self.delete_copies(work, &site, Some(&known.name), applying).await {
+        match self.delete_copies(&work.owner, &work.policy, &site, Some(&known.name), applying).await {
             Ok(()) => None,
             Err(message) => Some(status::leaving(known, &message)),
         }
@@ -62,24 +65,25 @@ impl Reconciler {
     /// Deletes the copies of an object in one account and Region, all or those of one target.
     pub(super) async fn delete_copies(
         &self,
-        work: &Work<'_>,
+        owner: &Owner,
+        policy: &Policy,
         site: &Site,
         target: Option<&str>,
         applying: &Applying<'_>,
     ) -> Result<(), String> {
-        let aws = match self.reach(&work.owner.namespace, site, &work.policy).await {
+        let aws = match self.reach(&owner.namespace, site, policy).await {
             Ok(aws) => aws,
             Err(Barred::Denied(message)) => return Err(message),
             Err(Barred::Failed(failure)) => return Err(failure.to_string()),
         };
         let delete = async {
-            let mut copies = observe::of_object(&aws, &work.owner).await?;
-            copies.retain(|copy| target.is_none_or(|target| work.owner.made(copy, target)));
+            let mut copies = observe::of_object(&aws, owner).await?;
+            copies.retain(|copy| target.is_none_or(|target| owner.made(copy, target)));
             copies.retain(|copy| copy.state != "deregistered");
             let ids = copies.iter().map(|copy| copy.id.clone()).collect();
             for copy in &copies {
                 let note = format!("deregistered {} in {site}, and deleted its snapshots", copy.id);
-                tracing::info!(object = %work.owner.name, note);
+                tracing::info!(object = owner.name, note);
             }
             applying.discard(&aws, &copies, &ids).await?;
             applying.sweep(&aws).await
@@ -108,22 +112,11 @@ impl Reconciler {
                 let known = known.map(|line| Site { identity: line.identity.clone(), region: line.region.clone() });
                 let sites: BTreeSet<Site> =
                     object.spec.targets.iter().map(DistributionTarget::site).chain(known).collect();
-                let source_id = object.spec.source.image.id.clone();
-                let Some(source_id) = source_id else { return Ok(Next::Rest) };
-                let work = Work {
-                    object,
-                    owner: owner.clone(),
-                    policy: self.policy.now(),
-                    now,
-                    source_id,
-                    known: BTreeMap::new(),
-                    asked_anew: false,
-                };
-                let applying =
-                    Applying { policy: &self.policy, under: &work.policy, source: &work.source_id, uid: &owner.uid };
-                let (work, applying) = (&work, &applying);
+                let (policy, source) = (self.policy.now(), object.spec.source.image.id.as_ref());
+                let applying = Applying { policy: &self.policy, under: &policy, source, uid: &owner.uid };
+                let (owner, policy, applying) = (&owner, &policy, &applying);
                 let results = join_all(sites.iter().map(|site| async move {
-                    let deleted = self.delete_copies(work, site, None, applying).await;
+                    let deleted = self.delete_copies(owner, policy, site, None, applying).await;
                     deleted.map_err(|message| format!("{site}: {message}"))
                 }))
                 .await;

@@ -248,7 +248,7 @@ impl Reconciler {
             object = self.writer.status(&object, &status).await?;
         }
         let applying =
-            Applying { policy: &self.policy, under: &work.policy, source: &work.source_id, uid: &work.owner.uid };
+            Applying { policy: &self.policy, under: &work.policy, source: Some(&work.source_id), uid: &work.owner.uid };
         let applied = join_all(planned.iter().map(|one| one.apply(&applying, orders(one)))).await;
         for (one, _) in planned.iter().zip(&applied).filter(|(_, applied)| applied.is_refused()) {
             self.wake(self.berths.leave(&one.looked.site, &(work.owner.uid.clone(), one.looked.target.name.clone())));

@@ -18,6 +18,8 @@ const UNBOUNDED: &str = "1000";
 pub fn start(amishare: &Path, plane: &ControlPlane, simulator: &Simulator, dir: &Path) -> Result<Daemon> {
     let mut command = Command::new(amishare);
     command.args(["run", "--health-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"]);
+    // What is measured is sharing, and the cluster has that definition alone.
+    command.arg("--distributions=false");
     aws_environment(&mut command, &simulator.endpoint).env("KUBECONFIG", plane.kubeconfig());
     if simulator.weather == Weather::Ideal {
         command.env("AMISHARE_REQUEST_RATE_FACTOR", UNBOUNDED);
