@@ -237,10 +237,12 @@ impl Release {
         self.apply(&manifest);
     }
 
-    /// Applies the samples, and waits until all that share something are ready.
+    /// Applies the samples of AmiShares, and waits until all that share something are ready.
     pub async fn apply_samples(&self) {
-        let samples = repository().join("config/samples").display().to_string();
-        self.kubectl(&["apply", "--namespace", IMAGES, "--kustomize", &samples]);
+        for sample in ["audit", "base", "partner", "organization", "encrypted"] {
+            let sample = repository().join(format!("config/samples/{sample}.yaml")).display().to_string();
+            self.kubectl(&["apply", "--namespace", IMAGES, "--filename", &sample]);
+        }
         for share in ["base", "partner", "organization", "encrypted"] {
             self.wait_ready(share, "True", "Synced").await;
         }

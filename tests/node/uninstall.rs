@@ -29,7 +29,7 @@ fn uninstalling_leaves_the_definitions_the_shares_and_what_is_shared_and_a_later
         .await;
         assert!(release.there_is("customresourcedefinition/amishares.amishare.dev"));
         let shares = release.get("amishares", crate::release::IMAGES);
-        assert_eq!(shares["items"].as_array().unwrap().len(), 4);
+        assert_eq!(shares["items"].as_array().unwrap().len(), 5);
         let written = || release.aws.calls().iter().filter(|call| call.action.starts_with("Modify")).count();
         assert_eq!(written(), 0, "an operator that is stopped takes nothing back");
         assert_eq!(release.holders(IMAGE).len(), 3);
