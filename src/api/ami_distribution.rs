@@ -37,6 +37,13 @@ pub struct DistributionSource {
     pub image: ImageSelector,
 }
 
+impl DistributionSource {
+    /// Where the image is.
+    pub fn site(&self) -> Site {
+        Site { identity: self.identity.clone(), region: self.region.clone() }
+    }
+}
+
 /// A place in which the image is to be: a copy, or the source itself.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -387,4 +394,11 @@ pub struct TargetStatus {
     /// When the present attempt began, or the last one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+}
+
+impl TargetStatus {
+    /// Where the copy is.
+    pub fn site(&self) -> Site {
+        Site { identity: self.identity.clone(), region: self.region.clone() }
+    }
 }

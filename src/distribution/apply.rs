@@ -43,18 +43,24 @@ impl Applying<'_> {
     /// Deletes copies with their snapshots, those that failed copies leave behind too.
     ///
     /// # Errors
-    /// When a call fails; the others are made all the same.
+    /// When a call fails; the other copies are deleted all the same.
     pub async fn discard(&self, aws: &Services, copies: &[Copy], ids: &BTreeSet<ImageId>) -> Result<(), Failure> {
-        let (mut result, mut has_failed) = (Ok(()), false);
-        for copy in copies.iter().filter(|copy| ids.contains(&copy.id) && Some(&copy.id) != self.source) {
+        let these: Vec<&Copy> = copies.iter().filter(|copy| ids.contains(&copy.id)).collect();
+        self.deregister(aws, these.iter().copied()).await?;
+        if these.iter().any(|copy| copy.state != "available") { self.sweep(aws).await } else { Ok(()) }
+    }
+
+    /// Deregisters copies, and with them deletes the snapshots that no other image has. Never the source.
+    ///
+    /// # Errors
+    /// When a call fails; the others are made all the same.
+    pub async fn deregister(&self, aws: &Services, copies: impl Iterator<Item = &Copy>) -> Result<(), Failure> {
+        let mut result = Ok(());
+        for copy in copies.filter(|copy| Some(&copy.id) != self.source) {
             tracing::info!("will deregister {} and delete its snapshots", copy.id);
-            has_failed |= copy.state != "available";
             if let Err(failure) = aws.copies.deregister(&copy.id, &|| self.holds()).await {
                 result = Err(failure);
             }
-        }
-        if has_failed && result.is_ok() {
-            result = self.sweep(aws).await;
         }
         result
     }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde_json::{Value, json};
 
-use super::marks::{DISTRIBUTION, Owner};
+use super::marks::{DISTRIBUTION, Owner, TARGET};
 use crate::api::{
     AccountId, AmiDistribution, AmiShare, AmiShareSpec, ConditionType, ImageId, Interval, Reason, Site,
     ami_distribution::{AmiDistributionSpec, CopyDeletionPolicy, DistributionTarget, ShareTemplate},
@@ -17,7 +17,7 @@ use crate::api::{
 };
 
 /// What a child is for. Also a label of it.
-pub const FOR: &str = "amishare.dev/target";
+pub const FOR: &str = TARGET;
 
 /// A child as it is to be.
 #[derive(Debug, Clone, PartialEq)]

@@ -46,7 +46,7 @@ impl Reconciler {
         known: &TargetStatus,
         applying: &Applying<'_>,
     ) -> Option<Line> {
-        let site = Site { identity: known.identity.clone(), region: known.region.clone() };
+        let site = known.site();
         self.wake(self.berths.leave(&site, &(work.owner.uid.clone(), known.name.clone())));
         let mut children = self.own_children(&work.owner.uid);
         children.retain(|share| share.labels().get(children::FOR) == Some(&known.name));
@@ -80,12 +80,7 @@ impl Reconciler {
             let mut copies = observe::of_object(&aws, owner).await?;
             copies.retain(|copy| target.is_none_or(|target| owner.made(copy, target)));
             copies.retain(|copy| copy.state != "deregistered");
-            let ids = copies.iter().map(|copy| copy.id.clone()).collect();
-            for copy in &copies {
-                let note = format!("deregistered {} in {site}, and deleted its snapshots", copy.id);
-                tracing::info!(object = owner.name, note);
-            }
-            applying.discard(&aws, &copies, &ids).await?;
+            applying.deregister(&aws, copies.iter()).await?;
             applying.sweep(&aws).await
         };
         delete.await.map_err(|failure: Failure| failure.to_string())
@@ -104,14 +99,15 @@ impl Reconciler {
                 return Ok(Next::Soon(FALLBACK));
             }
             if object.spec.deletion_policy == CopyDeletionPolicy::Delete {
-                if !self.writer.is_newest(object).await? {
-                    let message = "the object has changed meanwhile".into();
-                    return Err(Failed { reason: "Conflict", message, pace: Pace::Fast });
-                }
+                self.secure(object.clone()).await?;
                 let known = object.status.iter().flat_map(|status| &status.targets);
-                let known = known.map(|line| Site { identity: line.identity.clone(), region: line.region.clone() });
-                let sites: BTreeSet<Site> =
-                    object.spec.targets.iter().map(DistributionTarget::site).chain(known).collect();
+                let sites: BTreeSet<Site> = object
+                    .spec
+                    .targets
+                    .iter()
+                    .map(DistributionTarget::site)
+                    .chain(known.map(TargetStatus::site))
+                    .collect();
                 let (policy, source) = (self.policy.now(), object.spec.source.image.id.as_ref());
                 let applying = Applying { policy: &self.policy, under: &policy, source, uid: &owner.uid };
                 let (owner, policy, applying) = (&owner, &policy, &applying);

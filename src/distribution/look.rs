@@ -29,8 +29,7 @@ impl Reconciler {
     }
 
     pub(super) async fn look_at_source(&self, work: &Work<'_>, asked: Instant) -> Sight {
-        let source = &work.object.spec.source;
-        let site = Site { identity: source.identity.clone(), region: source.region.clone() };
+        let site = work.object.spec.source.site();
         match self.reach(&work.owner.namespace, &site, &work.policy).await {
             Ok(aws) => observe::source(&aws, &work.object.spec, &work.source_id, Freshness::Since(asked)).await,
             Err(Barred::Denied(message)) => Sight::Unseen(Reason::GuardrailDenied, message),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     marks::{COPY, DISTRIBUTION, Owner},
-    plan::is_source,
+    plan::{is_broken, is_source},
 };
 use crate::{
     api::{
@@ -96,7 +96,7 @@ pub async fn target(
     }
     for copy in &mut own {
         let is_pending = copy.state == "pending";
-        if !is_of_it(copy) || !(is_pending || matches!(copy.state.as_str(), "failed" | "error" | "invalid")) {
+        if !is_of_it(copy) || !(is_pending || is_broken(copy)) {
             continue;
         }
         let snapshots = aws.copies.snapshots(&copy.snapshots, Urgency::Check).await?;

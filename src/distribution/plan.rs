@@ -166,7 +166,7 @@ fn is_pending(copy: &Copy) -> bool {
 }
 
 /// Whether it has failed, and will never be of use.
-fn is_broken(copy: &Copy) -> bool {
+pub fn is_broken(copy: &Copy) -> bool {
     matches!(copy.state.as_str(), "failed" | "error" | "invalid")
 }
 

@@ -208,7 +208,7 @@ impl Reconciler {
     }
 
     /// Makes sure, before anything is done, that the object is held and is the newest that there is.
-    async fn secure(&self, object: AmiDistribution) -> Result<AmiDistribution, Failed> {
+    pub(super) async fn secure(&self, object: AmiDistribution) -> Result<AmiDistribution, Failed> {
         if !is_held(&object) {
             return Ok(self.writer.finalizer(&object, true).await?);
         }
@@ -360,7 +360,7 @@ impl Job for Reconciler {
     fn place(&self, key: &ObjectKey) -> Place<Option<Site>> {
         let object = self.distributions.get(key);
         let spec = object.as_ref().and_then(|object| object.0.as_ref().ok()).map(|object| &object.spec);
-        let lane = spec.map(|spec| Site { identity: spec.source.identity.clone(), region: spec.source.region.clone() });
+        let lane = spec.map(|spec| spec.source.site());
         Place { lane, urgency: Urgency::Give }
     }
 

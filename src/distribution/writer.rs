@@ -9,7 +9,6 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{children::Child, controller::Object, mirror::Mirror};
@@ -253,6 +252,6 @@ impl Writer {
 }
 
 /// Whether something is held by our finalizer.
-pub fn is_held<K: DeserializeOwned + Resource>(object: &K) -> bool {
+pub fn is_held(object: &impl Resource) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
