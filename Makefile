@@ -63,6 +63,12 @@ node-image: build
 	    --out $(TARGET)/node-image/image.tar --unmeasured >/dev/null; \
 	elif [[ -n $${AMISHARE_REQUIRE_NODE:-} ]]; then echo "$$lacking" >&2; exit 1; fi
 
+# Not a part of `make test`, which says the same of the same code every time: what is found here becomes a test there.
+.PHONY: soak
+soak: build ## Run schedules that nobody has run before (SCHEDULES=10000), a thousand in five minutes
+	AMISHARE_SCHEDULES_FRESH=$(or $(SCHEDULES),10000) \
+	  cargo test --workspace --all-features --locked --test it -- schedules::whatever --nocapture
+
 # Not a part of `make test`: the release build takes minutes once, the run 25 minutes, and both want the machine for themselves.
 .PHONY: bench
 bench: toolchain ## Measure the operator beside a bare client and its peers; QUICK=1, or ONLY=small,peers,large,memory,cpu,drift

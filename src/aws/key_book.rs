@@ -232,11 +232,15 @@ impl Page {
         self.notes().pages
     }
 
-    /// How long ago the grant of this name was made, if KMS has not shown it yet and may not have got round to it.
+    /// How long ago the grant of this name was made, if KMS has not shown it yet and may not have got round to it. Once it has had
+    /// time enough, the next listing tells: a grant that it does not show has been revoked, and until then nothing is built on it.
+    /// Only where KMS lists no grants to us, time alone has to do.
     pub(super) fn awaited(&self, name: &str, now: Instant) -> Option<Duration> {
         let notes = self.notes();
         let made = notes.made.iter().find(|made| made.grant.name.as_deref() == Some(name) && !made.shown)?;
-        Some(now.saturating_duration_since(made.at)).filter(|age| *age < LATE)
+        let lists = |key: &Key| key.grants.is_ok() || is_passing(key);
+        let will_tell = notes.seen.as_ref().is_some_and(|(_, key, _)| lists(key));
+        Some(now.saturating_duration_since(made.at)).filter(|age| *age < LATE || will_tell)
     }
 
     /// Whether it is time to look again for grants that KMS does not show: whoever else wants to know the same has not done so
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_awaited_until_kms_has_shown_it_of_its_grantee_or_among_all_or_has_had_five_minutes() {
+    fn a_grant_is_awaited_until_kms_has_shown_it_of_its_grantee_or_among_all_or_lists_it_no_more_after_five_minutes() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let page = Page::new(start);
@@ -413,9 +417,28 @@ mod tests {
         page.show(&[grant("a"), grant("z")]);
         page.see(listing(&["a", "b"]), at(3));
         assert!(page.awaited("name-a", at(3)).is_none() && page.awaited("name-b", at(3)).is_none());
-        assert!(page.awaited("name-c", at(299)).is_some() && page.awaited("name-c", at(300)).is_none());
+        assert!(page.awaited("name-c", at(299)).is_some());
         assert!(page.awaited("name-z", at(3)).is_none(), "it is not ours to wait for");
         assert_eq!(ids(&page.see(listing(&["b"]), at(4))), ["b", "c"], "somebody has revoked the one that was shown");
+        let late = [page.see(listing(&["b"]), at(299)), page.known(Freshness::Whenever, at(301)).unwrap()];
+        assert!(late.iter().all(|key| ids(key) == ["b", "c"]), "KMS was asked too soon to tell");
+        assert!(page.awaited("name-c", at(301)).is_some(), "what was seen too soon is not taken for granted later");
+        assert_eq!(ids(&page.see(listing(&["b"]), at(302))), ["b"]);
+        assert!(page.awaited("name-c", at(302)).is_none());
+    }
+
+    #[test]
+    fn where_kms_lists_no_grants_to_us_one_is_awaited_for_five_minutes() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let page = Page::new(start);
+        let with = |failure: Failure| Key { grants: Err(failure), ..listing(&[]) };
+        let answered = |code| Failure::answered("ListGrants", code, "told so");
+        page.see(with(answered("AccessDeniedException")), start);
+        page.made(grant("a"), start);
+        assert!(page.awaited("name-a", at(299)).is_some() && page.awaited("name-a", at(300)).is_none());
+        page.see(with(answered("ThrottlingException")), start);
+        assert!(page.awaited("name-a", at(300)).is_some(), "it will list them when it is asked again");
     }
 
     #[test]

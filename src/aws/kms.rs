@@ -152,8 +152,7 @@ impl Kms {
     }
 
     /// Those of `principals` whose grant this process has made and KMS does not show yet, although it was asked just now, and how soon
-    /// to ask again; nothing if there are none. EC2 finds a grant as late as `ListGrants` does, within five minutes (aws.md section 1.11):
-    /// after that it is taken for granted.
+    /// to ask again; nothing if there are none. EC2 finds a grant as late as `ListGrants` does, within five minutes (aws.md section 1.11).
     pub async fn unshown(&self, on: &GrantsOn, principals: &BTreeSet<Principal>) -> Option<Unshown> {
         let page = self.book.page(&on.key, Instant::now());
         let awaited = || -> Vec<(&Principal, String, Duration)> {

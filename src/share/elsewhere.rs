@@ -124,8 +124,22 @@ impl Reconciler {
         Ok(all)
     }
 
+    /// Asks for the other images whose objects have to do with what has been done here.
+    pub(super) fn wake_others(
+        &self,
+        image: &ImageRef,
+        claimants: &[Claimant],
+        outcome: &Outcome,
+        now: Timestamp,
+        policy: &Policy,
+    ) {
+        self.wake_who_has_on_record_what_was_revoked(image, outcome, now, policy);
+        self.wake_who_may_be_able_to_launch(image, outcome);
+        self.wake_who_answers_for_what_has_ended(claimants);
+    }
+
     /// Asks for the images on which something is on record that only a share protected whose time has just ended.
-    pub(super) fn wake_who_answers_for_what_has_ended(&self, claimants: &[Claimant]) {
+    fn wake_who_answers_for_what_has_ended(&self, claimants: &[Claimant]) {
         for claimant in claimants.iter().filter(|claimant| due::has_just_ended(claimant)) {
             for other in self.shares.answering(&claimant.object) {
                 self.queue.ask(Work::Image(other), Duration::ZERO);
@@ -135,7 +149,7 @@ impl Reconciler {
 
     /// Asks for the images whose objects have grants on record that have just been revoked: it was left to them because this image was
     /// still launched with them, and that is over once it is reported.
-    pub(super) fn wake_who_has_on_record_what_was_revoked(
+    fn wake_who_has_on_record_what_was_revoked(
         &self,
         image: &ImageRef,
         outcome: &Outcome,
@@ -158,6 +172,23 @@ impl Reconciler {
     ) {
         let failed = outcome.failed.iter().map(|(change, _)| change);
         self.wake(image, outcome.done.iter().chain(failed), |other| &other.lists, now, policy);
+    }
+
+    /// Asks for the images that are launched with a key on which grants have just been given, where it is not known of everybody
+    /// listed that they can: some of them may be able to now, whether their own objects ask for grants or not.
+    fn wake_who_may_be_able_to_launch(&self, image: &ImageRef, outcome: &Outcome) {
+        let given = outcome.done.iter().filter(|change| !change.add.is_empty());
+        let keys =
+            given.filter_map(|change| change.target.part()).filter(|part| matches!(part, Part::Key(_))).collect();
+        let cannot = |object: &Arc<Stored>| {
+            let consumers = object.known_status().and_then(|status| status.consumers.as_ref());
+            consumers.is_none_or(|consumers| consumers.unable + consumers.unknown > 0)
+        };
+        for other in self.shares.images_with(image, &keys, &BTreeMap::new()) {
+            if self.shares.concerning(&other).iter().any(cannot) {
+                self.queue.ask(Work::Image(other), Duration::ZERO);
+            }
+        }
     }
 
     /// Asks for the other images of which a changed target is a part too, where claims have to do with somebody who has lost it.

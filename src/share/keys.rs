@@ -255,7 +255,16 @@ pub fn refusal(arn: &KeyArn, observed: &Observed) -> Option<Refusal> {
 
 /// The lists of grants on the keys of the image that claims which act want somebody to be on.
 fn asked<'a>(principal: &'a Principal, claims: &'a [Claim]) -> impl Iterator<Item = &'a BTreeSet<GrantOperation>> {
-    let grants = claims.iter().filter(|claim| claim.standing.writes()).filter_map(|c| c.lists_for_grants.as_ref());
+    asked_by(principal, claims, Standing::writes)
+}
+
+/// The same of claims with some standing.
+fn asked_by<'a>(
+    principal: &'a Principal,
+    claims: &'a [Claim],
+    is: fn(Standing) -> bool,
+) -> impl Iterator<Item = &'a BTreeSet<GrantOperation>> {
+    let grants = claims.iter().filter(move |claim| is(claim.standing)).filter_map(|c| c.lists_for_grants.as_ref());
     grants
         .filter(move |ForGrants { grantees, .. }| grantees.contains(principal))
         .filter_map(|grants| grants.operations.as_ref())
@@ -334,8 +343,12 @@ fn instead<'a>(
     let is_the_images = observed.has(old).unwrap_or(!observed.sight.is_gone());
     let may_launch = observed.launch.as_ref().is_none_or(|held| held.contains(principal));
     let old = old.grants().filter(|_| is_the_images && may_launch);
-    old.into_iter()
-        .flat_map(move |old| asked_on(principal, claims, &old.key).filter(move |new| new.operations != old.operations))
+    // A claim for which nothing is given before the API server stores its record keeps whom it lists on the image all the same.
+    let will_act = |standing: Standing| standing.writes() || standing == Standing::Unrecorded;
+    old.into_iter().flat_map(move |old| {
+        let asked = asked_by(principal, claims, will_act).filter(move |operations| **operations != old.operations);
+        asked.map(move |operations| GrantsOn { key: old.key.clone(), operations: operations.clone() })
+    })
 }
 
 /// The grants for the sake of which somebody is to lose another one on the same key of the image.

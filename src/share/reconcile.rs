@@ -204,8 +204,7 @@ impl Reconciler {
         self.metrics.drift_corrected(notices::drift_corrected(&view));
         let found = self.finish_all(&claimants, &view, bequeathed, now).await?;
         drop(locked);
-        self.wake_who_has_on_record_what_was_revoked(image, &outcome, now, &policy);
-        self.wake_who_answers_for_what_has_ended(&claimants);
+        self.wake_others(image, &claimants, &outcome, now, &policy);
         if let Some(failure) = outcome.to_retry().or_else(|| before.to_retry()) {
             return Err(failure.into());
         }

@@ -251,3 +251,25 @@ fn whom_only_the_record_on_an_image_that_is_gone_protected_loses_a_shared_snapsh
         (Step::Edit { object: B, edit: Edit::Lists(TWO) }, AT_ONCE),
     ]);
 }
+
+#[test]
+fn who_can_launch_one_image_with_the_grants_that_another_share_gave_on_its_key_is_told_so() {
+    let hours = |grants| Spec { grants, interval: "2h", ..spec(3) };
+    holds([
+        (create(C, Spec { image: 2, ..hours(Grants::None) }), MINUTE),
+        (create(D, hours(Grants::Launch)), Duration::from_mins(30)),
+    ]);
+}
+
+#[test]
+fn who_loses_a_grant_for_the_sake_of_another_one_keeps_it_until_the_object_that_gives_that_can_be_held() {
+    let (trouble, verbs, lasts) = (Trouble::Refused(500), &[Verb::Patch][..], Duration::from_secs(3013));
+    let spec = |grants| Spec { grants, ..volumes(3) };
+    holds([
+        (create(D, Spec { lists: TWO, ..spec(Grants::Launch) }), MINUTE),
+        (Step::KubeTrouble { trouble, verbs, chance: 1.0, lasts }, SECOND),
+        (create(C, Spec { mode: "Authoritative", ..spec(Grants::More) }), SECOND),
+        (Step::Edit { object: C, edit: Edit::Lists(ONE.or(TWO)) }, SECOND),
+        (Step::Edit { object: D, edit: Edit::Lists(Who::ORGANIZATIONS) }, Duration::from_mins(20)),
+    ]);
+}
