@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use strum::Display;
 
 use super::{
-    AccountId, IdentityName, ImageId, Interval, Region, Site,
+    AccountId, Age, IdentityName, ImageId, Interval, Region, Site,
     ami_share::{CreateVolumePermission, ImageSelector, Kms, ShareMode, ShareWith},
     keys::KmsKeyId,
 };
@@ -33,7 +33,8 @@ pub struct DistributionSource {
         .message("the identity of the source cannot be changed; create another AmiDistribution"))]
     pub identity: IdentityName,
 
-    /// Which image is copied. When it changes, every target gets a copy of the new image; copies of the old one stay, and stay shared.
+    /// Which image is copied. When it changes, every target gets a copy of the new image; copies of the old one stay, and stay shared,
+    /// as long as spec.retention does not let them go.
     pub image: ImageSelector,
 }
 
@@ -174,6 +175,55 @@ pub enum CopyDeletionPolicy {
     Delete,
 }
 
+/// Whether copies are protected from being deregistered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Display)]
+pub enum DeregistrationProtection {
+    /// They are not. What somebody else has protected is unprotected.
+    Disabled,
+    /// Nobody can deregister them before the protection is disabled.
+    Enabled,
+    /// Nobody can deregister them before the protection has been disabled for 24 hours.
+    EnabledWithCooldown,
+}
+
+/// Which copies of earlier sources go, and how: first what this object has shared them with is taken back, then, after a time in which
+/// that can be undone, they are deregistered and their snapshots deleted. What never goes: the image that a target has now, images that
+/// this object did not make, and copies that somebody uses or shares.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// How many images each target keeps at least, the present one and the newest of the others: from 1, which keeps the present one
+    /// alone, to 100.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep_last: i64,
+
+    /// How old a copy has to be besides, since it was made, such as 90d. Without it, the number alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_for: Option<Age>,
+
+    /// For how long after an instance was last started from it a copy is in use, such as 30d. AWS tells that up to a day late.
+    #[serde(default = "month")]
+    pub unused_for: Age,
+
+    /// How long a copy stays after what this object has shared it with has been taken back, such as 1d. To undo it until then, raise
+    /// keepLast or name the former source again.
+    #[serde(default = "day")]
+    pub grace_period: Age,
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn month() -> Age {
+    Age::days(30)
+}
+
+fn day() -> Age {
+    Age::days(1)
+}
+
 /// Where an image must exist, and who may use each copy.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -235,6 +285,20 @@ pub struct AmiDistributionSpec {
     /// Who may use the copies. Without it, and without one of its own, a target has a copy that is not shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareTemplate>,
+
+    /// When copies are deprecated: so long after they were made, such as 180d. They can still be launched. Images that are public are
+    /// deprecated after two years at the latest (AWS does that). Without it, copies are not deprecated by this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecate_after: Option<Age>,
+
+    /// Whether copies are protected from being deregistered. This object disables that for copies that it deletes. Without it, the
+    /// protection is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deregistration_protection: Option<DeregistrationProtection>,
+
+    /// Which copies of earlier sources are deleted. Without it, all of them stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 
     /// What happens to copies when their target or the distribution is deleted.
     #[serde(default)]
@@ -394,6 +458,36 @@ pub struct TargetStatus {
     /// When the present attempt began, or the last one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+
+    /// After how long this object has had its copies deprecated, if it has: what it takes back when the spec does not say so any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecate_after: Option<Age>,
+
+    /// The protection from being deregistered that this object has given its copies, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deregistration_protection: Option<DeregistrationProtection>,
+
+    /// Copies that spec.retention lets go, and how far that is or why they stay. At most twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["imageId".into()]))]
+    pub older: Vec<OlderCopy>,
+}
+
+/// A copy of an earlier source that retention lets go.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OlderCopy {
+    /// The copy.
+    pub image_id: ImageId,
+
+    /// When it was begun to take back what it was shared with. None as long as it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<Time>,
+
+    /// How far it is, or why it stays.
+    #[schemars(length(max = 512))]
+    pub message: String,
 }
 
 impl TargetStatus {

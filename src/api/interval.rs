@@ -12,7 +12,7 @@ pub struct Interval(Duration);
 
 /// A text that is not an interval.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an interval, such as 10m or 1h30m")]
+#[error("{0:?} is not a length of time, such as 10m or 1h30m")]
 pub struct InvalidInterval(String);
 
 impl Interval {
@@ -32,22 +32,21 @@ impl FromStr for Interval {
     type Err = InvalidInterval;
 
     fn from_str(text: &str) -> Result<Self, InvalidInterval> {
-        let invalid = || InvalidInterval(text.chars().take(32).collect());
-        let mut seconds = 0;
-        for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
-            let (number, unit) = part.split_at(part.len() - part.chars().next_back().map_or(0, char::len_utf8));
-            let unit = match unit {
-                "h" => 3600,
-                "m" => 60,
-                "s" => 1,
-                _ => return Err(invalid()),
-            };
-            let number =
-                Some(number).filter(|n| n.len() <= 6).and_then(|n| n.parse::<u64>().ok()).ok_or_else(invalid)?;
-            seconds += number * unit;
-        }
-        if text.is_empty() { Err(invalid()) } else { Ok(Self(Duration::from_secs(seconds))) }
+        seconds(text, &[('h', 3600), ('m', 60), ('s', 1)]).map(|seconds| Self(Duration::from_secs(seconds)))
     }
+}
+
+/// How many seconds a text of numbers with units is.
+pub(super) fn seconds(text: &str, units: &[(char, u64)]) -> Result<u64, InvalidInterval> {
+    let invalid = || InvalidInterval(text.chars().take(32).collect());
+    let mut seconds = 0;
+    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let unit = part.chars().next_back().and_then(|last| units.iter().find(|(unit, _)| *unit == last));
+        let (unit, length) = unit.ok_or_else(invalid)?;
+        let number = part.strip_suffix(*unit).filter(|number| number.len() <= 6);
+        seconds += number.and_then(|number| number.parse::<u64>().ok()).ok_or_else(invalid)? * length;
+    }
+    if text.is_empty() { Err(invalid()) } else { Ok(seconds) }
 }
 
 impl fmt::Display for Interval {

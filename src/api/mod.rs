@@ -2,6 +2,7 @@
 //!
 //! Kubernetes types live here and in the controllers, nowhere else. Pure: no I/O, no clock.
 
+pub mod age;
 pub mod ami_distribution;
 pub mod ami_share;
 pub mod compact;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod principal;
 pub mod stored;
 
+pub use age::Age;
 pub use ami_distribution::{AmiDistribution, AmiDistributionSpec, AmiDistributionStatus};
 pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
 pub use compact::{Compact, PrincipalList};

@@ -28,6 +28,22 @@ pub enum Action {
     DeregisterImage,
     /// Deletes a snapshot that a failed copy has left.
     DeleteSnapshot,
+    /// Has an image deprecated at a time.
+    EnableImageDeprecation,
+    /// Has it not be deprecated.
+    DisableImageDeprecation,
+    /// Protects an image from being deregistered.
+    EnableImageDeregistrationProtection,
+    /// Takes that back.
+    DisableImageDeregistrationProtection,
+    /// Reads which instances of the account were started from an image.
+    DescribeInstances,
+    /// Orders a report on which other accounts use an image.
+    CreateImageUsageReport,
+    /// Reads which reports there are.
+    DescribeImageUsageReports,
+    /// Reads what a report says.
+    DescribeImageUsageReportEntries,
     /// Reads what a key is, and its state.
     DescribeKey,
     /// Reads who may do what with a key.
@@ -62,10 +78,21 @@ impl Action {
     /// The type of the resources on which IAM lets it be allowed. None: only on everything (aws.md section 4.1).
     pub fn resource(self) -> Option<&'static str> {
         match self {
-            Self::DescribeImages | Self::DescribeSnapshots | Self::GetImageBlockPublicAccessState => None,
-            Self::DescribeImageAttribute | Self::ModifyImageAttribute | Self::CopyImage | Self::DeregisterImage => {
-                Some("image")
-            }
+            Self::DescribeImages
+            | Self::DescribeSnapshots
+            | Self::GetImageBlockPublicAccessState
+            | Self::DescribeInstances
+            | Self::CreateImageUsageReport
+            | Self::DescribeImageUsageReports
+            | Self::DescribeImageUsageReportEntries => None,
+            Self::DescribeImageAttribute
+            | Self::ModifyImageAttribute
+            | Self::CopyImage
+            | Self::DeregisterImage
+            | Self::EnableImageDeprecation
+            | Self::DisableImageDeprecation
+            | Self::EnableImageDeregistrationProtection
+            | Self::DisableImageDeregistrationProtection => Some("image"),
             Self::DescribeSnapshotAttribute | Self::ModifySnapshotAttribute | Self::DeleteSnapshot => Some("snapshot"),
             Self::DescribeKey | Self::GetKeyPolicy | Self::ListGrants | Self::CreateGrant | Self::RevokeGrant => {
                 Some("key")
@@ -120,14 +147,15 @@ mod tests {
     fn no_other_file_makes_calls() {
         // This file has the word in two parts.
         let clients = files_with(concat!("aws_", "sdk_"));
-        let known = ["aws/clients.rs", "aws/copies.rs", "aws/ec2.rs", "aws/failed.rs", "aws/kms.rs", "aws/proof.rs"];
-        assert_eq!(clients, known.map(ToOwned::to_owned).into());
+        let known = ["clients", "copies", "ec2", "failed", "kms", "lifecycle", "proof"];
+        assert_eq!(clients, known.map(|name| format!("aws/{name}.rs")).into());
     }
 
     #[test]
     fn the_operations_of_the_sdk_that_are_called_are_the_actions_and_no_others() {
         let actions: BTreeSet<String> = Action::VARIANTS.iter().map(|action| method(*action)).collect();
-        let sources = [include_str!("copies.rs"), include_str!("ec2.rs"), include_str!("kms.rs")];
+        let sources =
+            [include_str!("copies.rs"), include_str!("ec2.rs"), include_str!("kms.rs"), include_str!("lifecycle.rs")];
         assert_eq!(sources.into_iter().flat_map(called).collect::<BTreeSet<_>>(), actions);
     }
 }

@@ -11,7 +11,8 @@ use aws_sdk_ec2::config::SharedCredentialsProvider;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
 use super::{
-    calls::Calls, copies::Copies, ec2::Ec2, failure::Failure, fence::Fence, kms::Kms, lanes::Lanes, proof::Proof,
+    calls::Calls, copies::Copies, ec2::Ec2, failure::Failure, fence::Fence, kms::Kms, lanes::Lanes,
+    lifecycle::Lifecycle, proof::Proof,
 };
 use crate::{
     api::Site,
@@ -47,6 +48,8 @@ pub struct Services {
     pub kms: Arc<Kms>,
     /// EC2, as far as it is about copies of images.
     pub copies: Arc<Copies>,
+    /// EC2, as far as it is about what becomes of images.
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 /// The services in one account and Region, as one definition of the identity reaches it.
@@ -135,9 +138,11 @@ impl Aws {
         let client = aws_sdk_ec2::Client::from_conf(ec2.build());
         let calls_of_ec2 = Arc::new(calls("ec2"));
         let ec2 = Ec2::new(identity.account_id, client.clone(), Arc::clone(&calls_of_ec2));
-        let copies = Copies::new(client, calls_of_ec2);
+        let copies = Copies::new(client.clone(), Arc::clone(&calls_of_ec2));
+        let lifecycle = Lifecycle::new(client, calls_of_ec2);
         let kms = Kms::new(aws_sdk_kms::Client::from_conf(kms.build()), calls("kms"));
-        let services = Services { ec2: Arc::new(ec2), kms: Arc::new(kms), copies: Arc::new(copies) };
+        let (ec2, kms, copies, lifecycle) = (Arc::new(ec2), Arc::new(kms), Arc::new(copies), Arc::new(lifecycle));
+        let services = Services { ec2, kms, copies, lifecycle };
         let new = Reached { identity: identity.clone(), services, proof: Arc::new(proof) };
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let there = sites.entry(site.clone()).or_insert_with(|| new.clone());

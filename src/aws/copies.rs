@@ -18,7 +18,7 @@ use super::{
     calls::{Calls, Holds},
     ec2::PAGE,
     failure::{Class, Failure},
-    words::{Copy, CopyOrder, SnapshotCopy},
+    words::{Copy, CopyOrder, Protection, SnapshotCopy},
 };
 use crate::{
     api::{ImageId, Region, SnapshotId},
@@ -208,6 +208,16 @@ fn copy(image: &SdkImage) -> Option<Copy> {
             .collect(),
         snapshots: disks().filter_map(|disk| disk.snapshot_id()?.parse().ok()).collect(),
         encrypted: disks().next().is_some() && disks().all(|disk| disk.encrypted().unwrap_or_default()),
+        deprecated: image.deprecation_time().and_then(|date| date.parse().ok()),
+        // aws.md section 1.2.
+        protection: match image.deregistration_protection() {
+            None | Some("disabled") => Protection::Off,
+            Some("enabled-without-cooldown") => Protection::Plain,
+            Some("enabled-with-cooldown") => Protection::WithCooldown,
+            Some(_) => Protection::Other,
+        },
+        launched: image.last_launched_time().and_then(|date| date.parse().ok()),
+        public: image.public().unwrap_or_default(),
     })
 }
 

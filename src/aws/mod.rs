@@ -14,6 +14,7 @@ pub mod grant_name;
 mod key_book;
 pub mod kms;
 mod lanes;
+pub mod lifecycle;
 mod proof;
 pub mod words;
 
@@ -23,3 +24,4 @@ pub use copies::Copies;
 pub use described::{Company, Freshness};
 pub use ec2::Ec2;
 pub use kms::Kms;
+pub use lifecycle::Lifecycle;

@@ -55,6 +55,41 @@ pub struct Copy {
     pub snapshots: BTreeSet<SnapshotId>,
     /// Whether all of them are encrypted, as far as the image tells.
     pub encrypted: bool,
+    /// When it is, or was, deprecated.
+    pub deprecated: Option<Timestamp>,
+    /// Whether it is protected from being deregistered.
+    pub protection: Protection,
+    /// When an instance was last started from it, as far as EC2 has noticed: that takes it a day.
+    pub launched: Option<Timestamp>,
+    /// Whether everybody can launch it.
+    pub public: bool,
+}
+
+/// Whether an image is protected from being deregistered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// It is not.
+    #[default]
+    Off,
+    /// It is.
+    Plain,
+    /// It is, or it is for a day after that was disabled.
+    WithCooldown,
+    /// EC2 says something that the operator does not know.
+    Other,
+}
+
+/// A report on which other accounts use an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Its id.
+    pub id: String,
+    /// When it was ordered.
+    pub created: Timestamp,
+    /// Its state: `available`, `pending`, `error`.
+    pub state: String,
+    /// Whether it is about all accounts and everything that can use an image.
+    pub is_whole: bool,
 }
 
 /// The copy of a snapshot, on its way.

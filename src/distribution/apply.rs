@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::marks::DISTRIBUTION;
+use super::{aging::Change, marks::DISTRIBUTION};
 use crate::{
     api::ImageId,
     aws::{
         Services,
         failure::Failure,
-        words::{Copy, CopyOrder},
+        words::{Copy, CopyOrder, Protection},
     },
     runtime::agenda::Urgency,
     share::{live::Live, policy::Policy},
@@ -24,6 +24,8 @@ pub struct Applying<'a> {
     pub source: Option<&'a ImageId>,
     /// The uid of the object.
     pub uid: &'a str,
+    /// Whether it has a say over the protection of its copies: then that goes before they do.
+    pub unprotects: bool,
 }
 
 impl Applying<'_> {
@@ -57,12 +59,33 @@ impl Applying<'_> {
     pub async fn deregister(&self, aws: &Services, copies: impl Iterator<Item = &Copy>) -> Result<(), Failure> {
         let mut result = Ok(());
         for copy in copies.filter(|copy| Some(&copy.id) != self.source) {
-            tracing::info!("will deregister {} and delete its snapshots", copy.id);
-            if let Err(failure) = aws.copies.deregister(&copy.id, &|| self.holds()).await {
+            if self.unprotects && copy.protection != Protection::Off {
+                let unprotected = self.change(aws, &Change::DoNotProtect(copy.id.clone())).await;
+                result = unprotected.and(result);
+            }
+            if let Err(failure) = self.change(aws, &Change::Remove(copy.id.clone())).await {
                 result = Err(failure);
             }
         }
         result
+    }
+
+    /// Makes a change to a copy that grows old.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn change(&self, aws: &Services, change: &Change) -> Result<(), Failure> {
+        tracing::info!("will {change}");
+        let (lifecycle, holds) = (&aws.lifecycle, &|| self.holds());
+        match change {
+            Change::Deprecate(image, at) => lifecycle.deprecate(image, *at, holds).await,
+            Change::DoNotDeprecate(image) => lifecycle.do_not_deprecate(image, holds).await,
+            Change::Protect(image, with_cooldown) => lifecycle.protect(image, *with_cooldown, holds).await,
+            Change::DoNotProtect(image) => lifecycle.do_not_protect(image, holds).await,
+            Change::Report(image, token) => lifecycle.order_report(image, token, holds).await,
+            Change::Remove(image) if Some(image) == self.source => Ok(()),
+            Change::Remove(image) => aws.copies.deregister(image, holds).await,
+        }
     }
 
     /// Deletes the snapshots of failed copies of the object that no image has any more.

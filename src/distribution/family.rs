@@ -17,6 +17,7 @@ use crate::{
     api::{
         AmiDistribution, AmiShare, ImageId, Reason,
         ami_distribution::{DistributionTarget, TargetStatus},
+        ami_share::DeletionPolicy,
     },
     aws::words::Copy,
     runtime::runner::Failed,
@@ -29,7 +30,10 @@ impl Planned<'_> {
         let (Ok(verdict), Ok((_, seen))) = (&self.verdict, &self.looked.aws) else { return None };
         let target = self.looked.target;
         let is_there = |copy: &&Copy| {
-            copy.state == "available" && work.owner.made(copy, &target.name) && !verdict.discard.contains(&copy.id)
+            copy.state == "available"
+                && work.owner.made(copy, &target.name)
+                && !verdict.discard.contains(&copy.id)
+                && !self.aged.retiring.contains(&copy.id)
         };
         let own = seen.own.iter().filter(|_| !is_source(&work.object.spec, target)).filter(is_there);
         let kept = match &verdict.decision {
@@ -138,6 +142,7 @@ impl Reconciler {
         object: &AmiDistribution,
         wanted: &BTreeMap<String, Child>,
         stale: &[Arc<AmiShare>],
+        retiring: &BTreeSet<ImageId>,
     ) -> Result<BTreeMap<String, String>, Failed> {
         let mut refused = BTreeMap::new();
         for child in wanted.values().filter(|child| self.lacks(object, child)) {
@@ -152,6 +157,11 @@ impl Reconciler {
             }
         }
         for child in stale {
+            // A copy that goes is taken from whom it was given to, whatever becomes of those that stay.
+            let goes = child.spec.image.id.as_ref().is_some_and(|image| retiring.contains(image));
+            if goes && child.spec.deletion_policy != DeletionPolicy::Revoke {
+                self.writer.child_policy(child, DeletionPolicy::Revoke).await?;
+            }
             self.writer.delete_child(child).await?;
         }
         Ok(refused)

@@ -109,7 +109,8 @@ impl Reconciler {
                     .chain(known.map(TargetStatus::site))
                     .collect();
                 let (policy, source) = (self.policy.now(), object.spec.source.image.id.as_ref());
-                let applying = Applying { policy: &self.policy, under: &policy, source, uid: &owner.uid };
+                let unprotects = status::protects(object);
+                let applying = Applying { policy: &self.policy, under: &policy, source, uid: &owner.uid, unprotects };
                 let (owner, policy, applying) = (&owner, &policy, &applying);
                 let results = join_all(sites.iter().map(|site| async move {
                     let deleted = self.delete_copies(owner, policy, site, None, applying).await;

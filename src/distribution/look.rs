@@ -1,13 +1,15 @@
 //! What there is for a distribution, and what is decided by it.
 
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::{
+    aging::{Aged, Aging},
     children,
     marks::Generation,
     observe::{self, Sight},
-    plan::{Access, Situation, Source, Verdict},
-    reconcile::{Barred, Looked, Reconciler, Work},
+    plan::{Access, Decision, Situation, Source, Verdict},
+    reconcile::{Barred, Looked, Planned, Reconciler, Work},
 };
 use crate::{
     api::{Reason, Site, ami_distribution::DistributionTarget},
@@ -47,6 +49,32 @@ impl Reconciler {
             seen.map(|seen| (aws, seen)).map_err(Barred::Failed)
         };
         Looked { aws: look.await, target, site, account }
+    }
+
+    /// Looks at who uses the copies of a target that retention lets go, and decides what becomes of all of them.
+    pub(super) async fn age(&self, work: &Work<'_>, one: &Planned<'_>) -> Aged {
+        let (Ok(verdict), Ok((aws, seen))) = (&one.verdict, &one.looked.aws) else { return Aged::default() };
+        let target = one.looked.target;
+        let keep = match &verdict.decision {
+            Decision::Keep(image) => Some(image),
+            _ => None,
+        };
+        let aging = Aging {
+            owner: &work.owner,
+            spec: &work.object.spec,
+            target,
+            own: &seen.own,
+            keep,
+            discard: &verdict.discard,
+            record: work.known.get(target.name.as_str()).copied(),
+            now: work.now,
+        };
+        let uses = join_all(aging.to_look_at().into_iter().map(async |copy| {
+            let name = work.owner.share_name(&target.name, &copy.id);
+            let share = self.children.get(&ObjectKey { namespace: work.owner.namespace.clone(), name });
+            (copy.id.clone(), observe::uses(aws, copy, share.as_deref(), work.now).await)
+        }));
+        aging.decide(&uses.await.into_iter().collect())
     }
 
     pub(super) fn decide(&self, work: &Work<'_>, source: &Sight, looked: &Looked<'_>) -> Result<Verdict, Barred> {

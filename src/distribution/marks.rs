@@ -117,6 +117,11 @@ impl Owner {
         hash(&[&self.uid, target, &generation.0, &attempt.to_string()], 48)
     }
 
+    /// The client token of a report on who uses an image: one an hour.
+    pub fn report_token(&self, image: &ImageId, hour: i64) -> String {
+        hash(&[&self.uid, "report", image.as_str(), &hour.to_string()], 48)
+    }
+
     /// The name of the AmiShare of an image that is a target's.
     pub fn share_name(&self, target: &str, image: &ImageId) -> String {
         self.child(target, &[target, image.as_str()])

@@ -3,6 +3,7 @@
 //! Data flows one way: watch, observe, plan (pure), apply, status (pure), patch. Nothing here sets a permission: AmiShares do, those
 //! of the copies, and those that open the source to another account for as long as a copy takes.
 
+pub mod aging;
 pub mod apply;
 pub mod berths;
 pub mod children;

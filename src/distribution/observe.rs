@@ -2,18 +2,21 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{
+    aging::{Reading, Reported, Use, reading},
     marks::{COPY, DISTRIBUTION, Owner},
     plan::{is_broken, is_source},
 };
 use crate::{
     api::{
-        ImageId, Reason,
+        AmiShare, ImageId, Principal, Reason,
         ami_distribution::{AmiDistributionSpec, DistributionTarget},
     },
     aws::{
         Company, Freshness, Services,
-        failure::Failure,
+        failure::{Class, Failure},
         words::{Copy, Image},
     },
     runtime::agenda::Urgency,
@@ -125,4 +128,54 @@ pub async fn of_object(aws: &Services, owner: &Owner) -> Result<Vec<Copy>, Failu
     let mut all = aws.copies.tagged(DISTRIBUTION, &owner.uid, Urgency::Take).await?;
     all.retain(|copy| owner.made_for(copy).is_some());
     Ok(all)
+}
+
+/// Looks at who uses a copy, which has this AmiShare if it has one. The first use that is found will do.
+///
+/// # Errors
+/// When a call fails.
+pub async fn uses(aws: &Services, copy: &Copy, share: Option<&AmiShare>, now: Timestamp) -> Result<Use, Failure> {
+    let mut held: BTreeSet<Principal> = match copy.state.as_str() {
+        "available" => aws.ec2.launch_permissions(&copy.id, Urgency::Check).await?,
+        // DisableImage has removed every launch permission for good (aws.md section 1.6).
+        _ => BTreeSet::new(),
+    };
+    for snapshot in &copy.snapshots {
+        match aws.ec2.create_volume_permissions(snapshot, Urgency::Check).await {
+            Ok(permissions) => held.extend(permissions),
+            Err(failure) if failure.class == Class::NotFound => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let records = share.and_then(|share| share.status.as_ref()).into_iter().flat_map(|status| &status.granted);
+    let mut ours: BTreeSet<Principal> = BTreeSet::new();
+    for record in records.filter(|record| record.image_id == copy.id) {
+        let accounts = record.create_volume_permission.iter().flat_map(|volumes| &volumes.account_ids);
+        ours.extend(record.launch_permission.iter());
+        ours.extend(accounts.map(|account| Principal::Account(*account)));
+    }
+    let mut used = Use { held, ours, has_share: share.is_some(), has_instances: false, reported: None };
+    if used.held.is_subset(&used.ours) {
+        used.has_instances = aws.lifecycle.has_instances(&copy.id, Urgency::Check).await?;
+        if !used.has_instances {
+            used.reported = Some(reported(aws, &copy.id, now).await?);
+        }
+    }
+    Ok(used)
+}
+
+/// What AWS reports on who uses an image.
+async fn reported(aws: &Services, image: &ImageId, now: Timestamp) -> Result<Reported, Failure> {
+    let allowed = |failure: Failure| match failure.class {
+        Class::AccessDenied => Ok(Reported::NotAllowed),
+        _ => Err(failure),
+    };
+    let report = match aws.lifecycle.report(image, Urgency::Check).await {
+        Ok(report) => report,
+        Err(failure) => return allowed(failure),
+    };
+    match reading(report, now) {
+        Reading::NotYet(reported) => Ok(reported),
+        Reading::Now(id) => aws.lifecycle.reported(&id, Urgency::Check).await.map(Reported::UsedBy).or_else(allowed),
+    }
 }

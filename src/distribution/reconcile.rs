@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::{
+    aging::{Aged, Change},
     apply::Applying,
     berths::{Berths, Ship},
     controller::Object,
@@ -113,9 +114,28 @@ pub(super) struct Work<'a> {
 pub(super) struct Planned<'a> {
     pub(super) looked: Looked<'a>,
     pub(super) verdict: Result<Verdict, Barred>,
+    /// What is to be done about the copies that there are.
+    pub(super) aged: Aged,
 }
 
+/// What came of the changes to copies that grow old.
+pub(super) type Changed = Vec<(Change, Result<(), Failure>)>;
+
 impl Planned<'_> {
+    /// Makes the changes that growing old brings, all of them whatever comes of the others.
+    async fn change(&self, applying: &Applying<'_>) -> Changed {
+        let Ok((aws, _)) = &self.looked.aws else { return Vec::new() };
+        let mut changed = Vec::new();
+        for change in &self.aged.changes {
+            let result = applying.change(aws, change).await;
+            if let Err(failure) = &result {
+                tracing::warn!(target = self.looked.target.name, %failure, "could not {change}; tried again");
+            }
+            changed.push((change.clone(), result));
+        }
+        changed
+    }
+
     fn is_order(&self) -> bool {
         matches!(&self.verdict, Ok(Verdict { decision: Decision::Order(_), .. }))
     }
@@ -181,8 +201,13 @@ impl Reconciler {
         let looked = join_all(spec.targets.iter().map(|target| self.look(&work, target))).await;
         let planned: Vec<Planned<'_>> = looked
             .into_iter()
-            .map(|looked| Planned { verdict: self.decide(&work, &source, &looked), looked })
+            .map(|looked| Planned { verdict: self.decide(&work, &source, &looked), looked, aged: Aged::default() })
             .collect();
+        let planned = join_all(planned.into_iter().map(async |one| {
+            let aged = self.age(&work, &one).await;
+            Planned { aged, ..one }
+        }))
+        .await;
         self.carry_out(&work, &source, planned).await
     }
 
@@ -190,7 +215,7 @@ impl Reconciler {
     /// that get none.
     fn take_berths(&self, work: &Work<'_>, planned: &[Planned<'_>]) -> BTreeSet<String> {
         let mut without = BTreeSet::new();
-        for Planned { looked, verdict } in planned {
+        for Planned { looked, verdict, .. } in planned {
             let ship = (work.owner.uid.clone(), looked.target.name.clone());
             match verdict.as_ref().map(|verdict| &verdict.decision) {
                 Ok(Decision::Wait(..)) => self.berths.occupy(&looked.site, &ship),
@@ -224,12 +249,15 @@ impl Reconciler {
         let without_berth = self.take_berths(work, &planned);
         let orders = |one: &Planned<'_>| one.is_order() && !without_berth.contains(&one.looked.target.name);
         let discards = |one: &Planned<'_>| one.verdict.as_ref().is_ok_and(|verdict| !verdict.discard.is_empty());
-        let acts = planned.iter().any(|one| orders(one) || discards(one));
-        let is_on_record = |one: &Planned<'_>| {
-            let known = work.known.get(one.looked.target.name.as_str()).copied();
-            one.verdict.as_ref().is_ok_and(|verdict| verdict.record.is_in(known))
-        };
-        let records = planned.iter().any(|one| (orders(one) || discards(one)) && !is_on_record(one));
+        let ages = |one: &Planned<'_>| !one.aged.changes.is_empty();
+        let acts = planned.iter().any(|one| orders(one) || discards(one) || ages(one));
+        let known = |one: &Planned<'_>| work.known.get(one.looked.target.name.as_str()).copied();
+        let is_on_record =
+            |one: &Planned<'_>| one.verdict.as_ref().is_ok_and(|verdict| verdict.record.is_in(known(one)));
+        let records = planned.iter().any(|one| {
+            ((orders(one) || discards(one)) && !is_on_record(one))
+                || ((ages(one) || one.aged.retired_anew(known(one)).next().is_some()) && !one.aged.is_in(known(one)))
+        });
         let (wanted, leaving) = (self.wanted_children(work, &planned), work.leaving());
         let stale = self.stale_children(work, &wanted, &leaving);
         let mut object = work.object.clone();
@@ -239,6 +267,10 @@ impl Reconciler {
         // What is about to be done is on record before it is.
         if records {
             let lines = planned.iter().map(|one| self.line(work, one, &Applied::Nothing, orders(one)));
+            let lines = lines.zip(&planned).map(|(mut line, one)| {
+                status::age(&mut line, &one.aged);
+                line
+            });
             let leave = leaving.iter().map(|known| status::leaving(known, "no longer in the spec"));
             let lines: Vec<Line> = lines.chain(leave).collect();
             let before = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
@@ -247,13 +279,20 @@ impl Reconciler {
             status.last_handled_reconcile_at = before;
             object = self.writer.status(&object, &status).await?;
         }
-        let applying =
-            Applying { policy: &self.policy, under: &work.policy, source: Some(&work.source_id), uid: &work.owner.uid };
+        let applying = Applying {
+            policy: &self.policy,
+            under: &work.policy,
+            source: Some(&work.source_id),
+            uid: &work.owner.uid,
+            unprotects: status::protects(work.object),
+        };
         let applied = join_all(planned.iter().map(|one| one.apply(&applying, orders(one)))).await;
         for (one, _) in planned.iter().zip(&applied).filter(|(_, applied)| applied.is_refused()) {
             self.wake(self.berths.leave(&one.looked.site, &(work.owner.uid.clone(), one.looked.target.name.clone())));
         }
-        let refused = self.write_children(&object, &wanted, &stale).await?;
+        let retiring = planned.iter().flat_map(|one| one.aged.retiring.iter().cloned()).collect();
+        let changed = join_all(planned.iter().map(|one| one.change(&applying))).await;
+        let refused = self.write_children(&object, &wanted, &stale, &retiring).await?;
         let mut left = Vec::new();
         for known in &leaving {
             left.extend(self.let_go(work, &object, known, &applying).await);
@@ -265,8 +304,13 @@ impl Reconciler {
                 line.is_refused(message);
             }
         }
-        for (one, applied) in planned.iter().zip(&applied) {
+        for (((one, applied), changed), line) in planned.iter().zip(&applied).zip(&changed).zip(&mut lines) {
+            if one.verdict.is_ok() {
+                status::age(line, &one.aged);
+                status::aged(line, &work.object.spec, changed, work.now);
+            }
             self.tell(work, one, applied).await;
+            self.tell_aged(work, one, changed).await;
         }
         let next = next(work, &planned, &applied, &lines, !left.is_empty());
         lines.extend(left);
@@ -332,6 +376,7 @@ fn next(work: &Work<'_>, planned: &[Planned<'_>], applied: &[Applied], lines: &[
     let interval = work.object.spec.interval.as_duration().clamp(INTERVAL.0, INTERVAL.1);
     let mut soon: Vec<Duration> = leaves.then_some(FALLBACK).into_iter().collect();
     for (one, applied) in planned.iter().zip(applied) {
+        soon.extend(one.aged.look_again);
         match (&one.verdict, applied) {
             (Ok(Verdict { decision: Decision::Wait(_, after) | Decision::Refuse(_, _, Some(after)), .. }), _) => {
                 soon.push(*after);

@@ -5,13 +5,15 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    aging::{Aged, Change},
     observe::Sight,
     plan::{Decision, Record, Verdict},
+    reconcile::Changed,
 };
 use crate::{
     api::{
         AccountId, AmiDistribution, AmiDistributionStatus, ConditionType, ImageId, REQUESTED_AT, Reason,
-        ami_distribution::{DistributionTarget, SourceStatus, TargetState, TargetStatus},
+        ami_distribution::{AmiDistributionSpec, DistributionTarget, SourceStatus, TargetState, TargetStatus},
         conditions::{self, Verdict as Says, whole_seconds},
     },
     aws::failure::{Class, Failure},
@@ -19,6 +21,9 @@ use crate::{
 
 /// The longest message of a target.
 const MAX_MESSAGE: usize = 1000;
+
+/// The longest message of an older copy.
+const MAX_REASON: usize = 500;
 
 /// What came of a decision.
 #[derive(Debug, Clone)]
@@ -107,11 +112,18 @@ pub fn begin(target: &DistributionTarget, account: Option<AccountId>, record: Op
         failed_image_id: record.and_then(|record| record.failed.clone()),
         last_failure: record.and_then(|record| record.why.clone()),
         since: record.and_then(|record| record.since).map(whole_seconds),
+        deprecate_after: None,
+        deregistration_protection: None,
+        older: Vec::new(),
     }
 }
 
 fn bounded(message: &str) -> String {
-    message.chars().take(MAX_MESSAGE).collect()
+    bounded_to(message, MAX_MESSAGE)
+}
+
+fn bounded_to(message: &str, length: usize) -> String {
+    message.chars().take(length).collect()
 }
 
 /// The line of a target that was looked at.
@@ -174,6 +186,53 @@ pub fn line(
     (status.state, status.reason, status.message) = (state, reason.as_str().into(), bounded(&message));
     status.ready = state == TargetState::Available && !matches!(sharing, Sharing::Lacking { .. });
     Line { status, passes, sharing }
+}
+
+/// What is on record of the copies of a target that grow old, before anything is done about them.
+pub fn age(line: &mut Line, aged: &Aged) {
+    line.status.deprecate_after = aged.deprecate_after;
+    line.status.deregistration_protection = aged.protection;
+    line.status.older.clone_from(&aged.older);
+}
+
+/// What came of what was done about them.
+pub fn aged(line: &mut Line, spec: &AmiDistributionSpec, changed: &Changed, now: Timestamp) {
+    let failed = |of: fn(&Change) -> bool| changed.iter().any(|(change, result)| of(change) && result.is_err());
+    if !failed(|change| matches!(change, Change::DoNotDeprecate(_))) {
+        line.status.deprecate_after = spec.deprecate_after;
+    }
+    if !failed(|change| matches!(change, Change::DoNotProtect(_))) {
+        line.status.deregistration_protection = spec.deregistration_protection;
+    }
+    for (change, result) in changed {
+        let older = &mut line.status.older;
+        let at = older.iter().position(|copy| copy.image_id == *change.image());
+        match (change, result, at) {
+            (Change::Remove(_), Ok(()), Some(at)) => drop(older.remove(at)),
+            // From now on nothing keeps it from being deleted but the time that it takes.
+            (Change::DoNotProtect(_), Ok(()), Some(at)) => {
+                older[at].retired_at = Some(whole_seconds(now));
+                older[at].message = "its protection from deregistration has been disabled".into();
+            }
+            (_, Err(failure), Some(at)) => older[at].message = bounded_to(&failure.to_string(), MAX_REASON),
+            _ => {}
+        }
+        if let Err(failure) = result
+            && change.is_of_the_spec()
+            && line.status.ready
+        {
+            (line.status.ready, line.passes) = (false, failure.reason().passes_by_itself());
+            line.status.reason = failure.reason().as_str().into();
+            line.status.message = bounded(&format!("could not {change}: {failure}"));
+        }
+    }
+}
+
+/// Whether an object has a say over the protection of its copies from being deregistered.
+pub fn protects(object: &AmiDistribution) -> bool {
+    let lines = object.status.iter().flat_map(|status| &status.targets);
+    object.spec.deregistration_protection.is_some()
+        || lines.into_iter().any(|line| line.deregistration_protection.is_some())
 }
 
 /// The line of a target that could not be looked at: what is known of it stays.

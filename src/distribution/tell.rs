@@ -4,9 +4,10 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::{
+    aging::Change,
     controller::Object,
     plan::{Decision, Verdict},
-    reconcile::{Planned, Reconciler, Work},
+    reconcile::{Changed, Planned, Reconciler, Work},
     status::Applied,
 };
 use crate::{
@@ -47,6 +48,30 @@ impl Reconciler {
             _ => return,
         };
         self.writer.teller.tell(work.object.object_ref(&()), &notice).await;
+    }
+
+    /// Tells of copies that grow old: of those that begin to go, and those that are gone.
+    pub(super) async fn tell_aged(&self, work: &Work<'_>, one: &Planned<'_>, changed: &Changed) {
+        let (name, region) = (&one.looked.target.name, &one.looked.target.region);
+        let known = work.known.get(name.as_str()).copied();
+        let grace = work.object.spec.retention.as_ref().map(|retention| retention.grace_period.to_string());
+        let retired = one.aged.retired_anew(known).map(|image| {
+            let note = format!(
+                "{name}: {image} in {region} is no longer kept: what it was shared with is taken back, and it is deleted {} later",
+                grace.as_deref().unwrap_or_default()
+            );
+            Notice { warning: false, reason: "CopyRetired", action: "Retire", note }
+        });
+        let removed = changed.iter().filter_map(|(change, result)| match (change, result) {
+            (Change::Remove(image), Ok(())) => {
+                let note = format!("{name}: {image} in {region} is deleted, with its snapshots");
+                Some(Notice { warning: false, reason: "CopyDeleted", action: "Delete", note })
+            }
+            _ => None,
+        });
+        for notice in retired.chain(removed) {
+            self.writer.teller.tell(work.object.object_ref(&()), &notice).await;
+        }
     }
 
     /// Reports an object that cannot be read.

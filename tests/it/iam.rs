@@ -34,7 +34,19 @@ const NARROW: &str = "source-account-narrow.json";
 const COPIES: &str = "copies.json";
 
 /// What only distributions do, for which there is a policy of its own.
-const COPYING: [Action; 3] = [Action::CopyImage, Action::DeregisterImage, Action::DeleteSnapshot];
+const COPYING: [Action; 11] = [
+    Action::CopyImage,
+    Action::DeregisterImage,
+    Action::DeleteSnapshot,
+    Action::EnableImageDeprecation,
+    Action::DisableImageDeprecation,
+    Action::EnableImageDeregistrationProtection,
+    Action::DisableImageDeregistrationProtection,
+    Action::DescribeInstances,
+    Action::CreateImageUsageReport,
+    Action::DescribeImageUsageReports,
+    Action::DescribeImageUsageReportEntries,
+];
 
 fn file(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(repository().join("config/iam").join(name)).unwrap()).unwrap()
@@ -231,10 +243,11 @@ fn the_policy_of_copies_allows_what_only_distributions_do_and_to_delete_nothing_
     ];
     assert_eq!(actions, of_the_code.into_iter().chain(of_ec2.map(ToOwned::to_owned)).collect());
     for statement in policy.statements("Allow") {
-        let deletes = statement.action.all().iter().any(|action| action.contains("De") && action.starts_with("ec2:"));
+        let changes = ["Deregister", "Delete", "Enable", "Disable"].map(|verb| format!("ec2:{verb}"));
+        let changes = statement.action.all().iter().any(|action| changes.iter().any(|verb| action.starts_with(verb)));
         let conditions: Vec<&String> = statement.condition.values().flat_map(BTreeMap::keys).collect();
         assert_eq!(
-            deletes,
+            changes,
             conditions.iter().any(|key| *key == "aws:ResourceTag/amishare.dev/managed"),
             "{}",
             statement.sid
@@ -318,9 +331,31 @@ async fn copies_of_everything(world: &World) {
     })
     .await;
     wait_ready(world, "copies", "True", "Synced").await;
+    older_copies(world).await;
     delete(world, "copies").await;
     wait_gone(world, "copies").await;
     assert!(!world.aws.with_world(|aws| aws.regions[REGION].snapshots.contains_key(&snapshot)));
+}
+
+/// Has copies deprecated and protected, and not any more; then another image copied, and the older copy let go.
+async fn older_copies(world: &World) {
+    use crate::distribution::world::{images, patch, wait_ready};
+    let grown = json!({"spec": {"deprecateAfter": "30d", "deregistrationProtection": "Enabled", "interval": "10s"}});
+    patch(world, "copies", grown).await;
+    wait_ready(world, "copies", "True", "Synced").await;
+    let as_before = json!({"spec": {"deprecateAfter": null, "deregistrationProtection": null}});
+    patch(world, "copies", as_before).await;
+    wait_ready(world, "copies", "True", "Synced").await;
+    let retention = json!({"keepLast": 1, "gracePeriod": "0m"});
+    patch(world, "copies", json!({"spec": {"source": {"image": {"id": ENCRYPTED}}, "retention": retention}})).await;
+    eventually("the older copy is gone", || async {
+        let copies = images(world, REGION).into_iter().filter(|image| image.name.ends_with("-again"));
+        match &copies.map(|image| image.name).collect::<Vec<_>>()[..] {
+            [name] if name.starts_with(ENCRYPTED) => Ok(()),
+            names => Err(format!("{names:?}")),
+        }
+    })
+    .await;
 }
 
 /// The calls of an operator that gives, repairs, watches, moves, and takes back all that it can.
@@ -383,7 +418,9 @@ async fn a_run_through_everything_makes_each_call_that_the_policies_allow_and_no
         assert_eq!(call.region, REGION);
         if COPYING.iter().any(|action| action.name() == call.action) {
             assert!(copies.allows(&request(call, TAGGED)), "{COPIES} does not allow {call:?}");
-            assert_eq!(copies.allows(&request(call, &[])), call.action == "CopyImage", "without the tag: {call:?}");
+            let is_of_all = ["CopyImage", "CreateImageUsageReport"].contains(&call.action.as_str());
+            let is_free = is_of_all || call.action.starts_with("Describe");
+            assert_eq!(copies.allows(&request(call, &[])), is_free, "without the tag: {call:?}");
             continue;
         }
         let (tagged, bare) = (request(call, TAGGED), request(call, &[]));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     api::{AmiDistribution, SnapshotId},
+    aws::words::Protection,
     distribution::status::{self, Applied, Sharing},
 };
 
@@ -107,6 +108,10 @@ impl Bench {
             tags: owner().tags("eu", &generation, &self.image.id),
             snapshots: BTreeSet::new(),
             encrypted: target.kms_key_id.is_some(),
+            deprecated: None,
+            protection: Protection::Off,
+            launched: None,
+            public: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a distribution does: copies, shares the copies, follows what changes, and cleans up.
 
 mod accounts;
+mod aging;
 mod copying;
 mod crash;
 mod failing;
