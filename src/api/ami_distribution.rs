@@ -13,8 +13,9 @@ use strum::Display;
 
 use super::{
     AccountId, Age, IdentityName, ImageId, Interval, Region, Site,
-    ami_share::{CreateVolumePermission, ImageSelector, Kms, ShareMode, ShareWith},
+    ami_share::{CreateVolumePermission, Kms, ShareMode, ShareWith},
     keys::KmsKeyId,
+    source_image::SourceImage,
 };
 
 /// The image that is copied, and where it is.
@@ -35,7 +36,7 @@ pub struct DistributionSource {
 
     /// Which image is copied. When it changes, every target gets a copy of the new image; copies of the old one stay, and stay shared,
     /// as long as spec.retention does not let them go.
-    pub image: ImageSelector,
+    pub image: SourceImage,
 }
 
 impl DistributionSource {
@@ -239,7 +240,7 @@ fn day() -> Age {
     printcolumn(
         name = "Source",
         type_ = "string",
-        json_path = ".spec.source.image.id",
+        json_path = ".status.source.id",
         description = "The image that is copied"
     ),
     printcolumn(

@@ -13,6 +13,7 @@ pub mod interval;
 pub mod keys;
 pub mod names;
 pub mod principal;
+pub mod source_image;
 pub mod stored;
 
 pub use age::Age;

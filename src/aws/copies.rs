@@ -21,7 +21,7 @@ use super::{
     words::{Copy, CopyOrder, Protection, SnapshotCopy},
 };
 use crate::{
-    api::{ImageId, Region, SnapshotId},
+    api::{ImageId, Region, SnapshotId, source_image::SourceImage},
     runtime::agenda::Urgency,
 };
 
@@ -58,8 +58,35 @@ impl Copies {
         self.describe(filters, urgency).await
     }
 
+    /// The available images of an owner that have a name and tags, in which * and ? are wildcards (aws.md section 1.0); all of them, or
+    /// the one with this id.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn matching(
+        &self,
+        wanted: &SourceImage,
+        id: Option<&ImageId>,
+        urgency: Urgency,
+    ) -> Result<Vec<Copy>, Failure> {
+        let name = wanted.name.iter().map(|name| filter("name", [name.clone()]));
+        let tags = wanted.tags.iter().map(|(key, value)| filter(&format!("tag:{key}"), [value.clone()]));
+        let id = id.map(|id| filter("image-id", [id.to_string()]));
+        let filters = name.chain(tags).chain(id).chain([filter("state", ["available".to_owned()])]);
+        self.describe_of(wanted.owner.as_deref().unwrap_or(OWN), filters, urgency).await
+    }
+
     async fn describe(
         &self,
+        filters: impl IntoIterator<Item = Filter>,
+        urgency: Urgency,
+    ) -> Result<Vec<Copy>, Failure> {
+        self.describe_of(OWN, filters, urgency).await
+    }
+
+    async fn describe_of(
+        &self,
+        owner: &str,
         filters: impl IntoIterator<Item = Filter>,
         urgency: Urgency,
     ) -> Result<Vec<Copy>, Failure> {
@@ -69,7 +96,7 @@ impl Copies {
             let call = self
                 .client
                 .describe_images()
-                .owners(OWN)
+                .owners(owner)
                 .set_filters(Some(filters.clone()))
                 .include_disabled(true)
                 .include_deprecated(true)

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use kube::ResourceExt;
@@ -23,6 +24,15 @@ use crate::{
     runtime::runner::Failed,
     share::{claim::ObjectKey, writer::WriteError},
 };
+
+/// Images that were the source once and are shared for a target that is the source itself.
+#[derive(Debug, Default)]
+pub(super) struct FormerSources {
+    /// Those that stay shared.
+    kept: BTreeSet<ImageId>,
+    /// Those that do not.
+    pub(super) dropped: BTreeSet<ImageId>,
+}
 
 impl Planned<'_> {
     /// The images of the target, if they can be seen: the one that it is to have, and copies of what was the source before.
@@ -66,7 +76,8 @@ impl Reconciler {
         let spec = &work.object.spec;
         let mut wanted = BTreeMap::new();
         for one in planned {
-            let images = one.images(work).unwrap_or_else(|| self.shared_images(work, one.looked.target));
+            let mut images = one.images(work).unwrap_or_else(|| self.shared_images(work, one.looked.target));
+            images.extend(self.former_sources(work, one).kept);
             let children =
                 images.iter().filter_map(|image| children::of_image(&work.owner, spec, one.looked.target, image));
             wanted.extend(children.map(|child| (child.name.clone(), child)));
@@ -91,6 +102,41 @@ impl Reconciler {
             Err(Barred::Failed(_)) => is_open,
             Err(Barred::Denied(_)) => false,
         }
+    }
+
+    /// The images that were shared for a target that is the source itself, before another one was the source. They are nobody's to delete
+    /// here, and what retention lets go is that they are shared.
+    pub(super) fn former_sources(&self, work: &Work<'_>, one: &Planned<'_>) -> FormerSources {
+        let (target, retention) = (one.looked.target, work.object.spec.retention.as_ref());
+        let mut former = FormerSources::default();
+        if one.verdict.is_err() || !is_source(&work.object.spec, target) {
+            return former;
+        }
+        let mut children = self.own_children(&work.owner.uid);
+        children.retain(|share| {
+            let is_gone = children::state(share)
+                .is_err_and(|(reason, _)| matches!(reason, Reason::ImageDeregistered | Reason::ImageNotFound));
+            share.labels().get(children::FOR) == Some(&target.name)
+                && share.spec.image.id.as_ref() != Some(&work.source_id)
+                && share.metadata.deletion_timestamp.is_none()
+                && !is_gone
+        });
+        let since = |share: &Arc<AmiShare>| share.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        children.sort_by_key(|share| (std::cmp::Reverse(since(share)), share.name_any()));
+        for (index, share) in children.iter().enumerate() {
+            let Some(image) = share.spec.image.id.clone() else { continue };
+            let stays = retention.is_none_or(|retention| {
+                let keeps = usize::try_from(retention.keep_last).unwrap_or(1) > index + 1;
+                let age = since(share).map(|since| work.now.duration_since(since).try_into().unwrap_or_default());
+                keeps || retention.keep_for.zip(age).is_some_and(|(keep, age): (_, Duration)| age < keep.as_duration())
+            });
+            if stays {
+                former.kept.insert(image)
+            } else {
+                former.dropped.insert(image)
+            };
+        }
+        former
     }
 
     /// The images of a target that have AmiShares: what cannot be seen is left as it is.

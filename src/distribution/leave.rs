@@ -108,7 +108,7 @@ impl Reconciler {
                     .map(DistributionTarget::site)
                     .chain(known.map(TargetStatus::site))
                     .collect();
-                let (policy, source) = (self.policy.now(), object.spec.source.image.id.as_ref());
+                let (policy, source) = (self.policy.now(), status::source_of(object));
                 let unprotects = status::protects(object);
                 let applying = Applying { policy: &self.policy, under: &policy, source, uid: &owner.uid, unprotects };
                 let (owner, policy, applying) = (&owner, &policy, &applying);

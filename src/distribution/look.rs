@@ -1,6 +1,8 @@
 //! What there is for a distribution, and what is decided by it.
 
 use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{
@@ -10,13 +12,18 @@ use super::{
     observe::{self, Sight},
     plan::{Access, Decision, Situation, Source, Verdict},
     reconcile::{Barred, Looked, Planned, Reconciler, Work},
+    source, status,
 };
 use crate::{
-    api::{Reason, Site, ami_distribution::DistributionTarget},
+    api::{AmiDistribution, ImageId, Reason, Site, ami_distribution::DistributionTarget},
     aws::{Freshness, Services},
     config::identity,
+    runtime::agenda::Urgency,
     share::{claim::ObjectKey, policy::Policy},
 };
+
+/// The source; or why it cannot be told which image that is.
+pub(super) type Chosen = Result<ImageId, Sight>;
 
 impl Reconciler {
     /// AWS in an account and Region, if the namespace of the object may have anything to do with it.
@@ -28,6 +35,28 @@ impl Reconciler {
             Some(identity) => self.aws.reach(site, identity).await.map_err(Barred::Failed),
             None => Err(Barred::Denied(identity::unknown(site.identity.as_str()))),
         }
+    }
+
+    /// Which image is the source, if that can be told: by its id, or by what is found.
+    pub(super) async fn choose_source(&self, object: &AmiDistribution, policy: &Policy, now: Timestamp) -> Chosen {
+        let source = &object.spec.source;
+        if let Some(id) = &source.image.id {
+            return Ok(id.clone());
+        }
+        let namespace = object.namespace().unwrap_or_default();
+        let aws = self.reach(&namespace, &source.site(), policy).await.map_err(|barred| match barred {
+            Barred::Denied(message) => Sight::Unseen(Reason::GuardrailDenied, message),
+            Barred::Failed(failure) => Sight::Failed(failure),
+        })?;
+        let known = status::source_of(object).cloned();
+        let mut found = aws.copies.matching(&source.image, None, Urgency::Give).await.map_err(Sight::Failed)?;
+        // EC2 may show late or not at all for a moment what is there: no copy goes for the sake of an older image because of that.
+        if let Some(known) = known.filter(|known| !found.iter().any(|image| image.id == *known)) {
+            let again = aws.copies.matching(&source.image, Some(&known), Urgency::Give).await;
+            found.extend(again.map_err(Sight::Failed)?);
+        }
+        source::choose(&source.image, &source.region, &found, now)
+            .map_err(|(reason, message)| Sight::Unseen(reason, message))
     }
 
     pub(super) async fn look_at_source(&self, work: &Work<'_>, asked: Instant) -> Sight {

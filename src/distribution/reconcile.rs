@@ -179,16 +179,17 @@ impl Reconciler {
             self.store(object, status).await?;
             return Ok(Next::Rest);
         }
-        let Some(source_id) = spec.source.image.id.clone() else {
-            let says = Says::no(Reason::InvalidSpec, "spec.source.image names no image; set its id");
-            self.store(object, status::only(object, says, Some(false), now)).await?;
-            return Ok(Next::Rest);
+        let policy = self.policy.now();
+        let chosen = self.choose_source(object, &policy, now).await;
+        // What was the source stays it as long as it cannot be told which image is.
+        let Some(source_id) = chosen.as_ref().ok().or_else(|| status::source_of(object)).cloned() else {
+            return self.without_a_source(object, chosen.err(), now).await;
         };
         let known = object.status.iter().flat_map(|status| &status.targets);
         let work = Work {
             object,
             owner: owner_of(object),
-            policy: self.policy.now(),
+            policy,
             now,
             source_id,
             known: known.map(|line| (line.name.as_str(), line)).collect(),
@@ -197,7 +198,11 @@ impl Reconciler {
                     || status.last_handled_reconcile_at != status::requested_at(object)
             }),
         };
-        let source = self.look_at_source(&work, asked).await;
+        let source = match chosen {
+            Ok(_) => self.look_at_source(&work, asked).await,
+            Err(unseen) => unseen,
+        };
+        self.tell_source(&work).await;
         let looked = join_all(spec.targets.iter().map(|target| self.look(&work, target))).await;
         let planned: Vec<Planned<'_>> = looked
             .into_iter()
@@ -209,6 +214,23 @@ impl Reconciler {
         }))
         .await;
         self.carry_out(&work, &source, planned).await
+    }
+
+    /// Reports that there is no source, and never was.
+    async fn without_a_source(
+        &self,
+        object: &AmiDistribution,
+        why: Option<Sight>,
+        now: Timestamp,
+    ) -> Result<Next, Failed> {
+        let interval = object.spec.interval.as_duration().clamp(INTERVAL.0, INTERVAL.1);
+        let (says, next) = match why {
+            Some(Sight::Failed(failure)) => (Says::unknown(failure.reason(), failure.to_string()), Err(failure)),
+            Some(Sight::Unseen(reason, message)) => (Says::no(reason, message), Ok(Next::Stalled(interval))),
+            Some(Sight::Seen(_)) | None => return Ok(Next::Soon(FALLBACK)),
+        };
+        self.store(object, status::only(object, says, Some(next.is_err()), now)).await?;
+        next.map_err(|failure| Failed::from(&failure))
     }
 
     /// Gives copies that are under way their places, and those that are to be ordered as long as there are any. Returns the targets
@@ -290,7 +312,10 @@ impl Reconciler {
         for (one, _) in planned.iter().zip(&applied).filter(|(_, applied)| applied.is_refused()) {
             self.wake(self.berths.leave(&one.looked.site, &(work.owner.uid.clone(), one.looked.target.name.clone())));
         }
-        let retiring = planned.iter().flat_map(|one| one.aged.retiring.iter().cloned()).collect();
+        let retiring = |one: &Planned<'_>| -> Vec<ImageId> {
+            one.aged.retiring.iter().cloned().chain(self.former_sources(work, one).dropped).collect()
+        };
+        let retiring = planned.iter().flat_map(retiring).collect();
         let changed = join_all(planned.iter().map(|one| one.change(&applying))).await;
         let refused = self.write_children(&object, &wanted, &stale, &retiring).await?;
         let mut left = Vec::new();

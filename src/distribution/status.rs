@@ -228,6 +228,12 @@ pub fn aged(line: &mut Line, spec: &AmiDistributionSpec, changed: &Changed, now:
     }
 }
 
+/// The source of an object: as its spec says, or as it was last found.
+pub fn source_of(object: &AmiDistribution) -> Option<&ImageId> {
+    let found = object.status.as_ref().and_then(|status| status.source.as_ref()).map(|source| &source.id);
+    object.spec.source.image.id.as_ref().or(found)
+}
+
 /// Whether an object has a say over the protection of its copies from being deregistered.
 pub fn protects(object: &AmiDistribution) -> bool {
     let lines = object.status.iter().flat_map(|status| &status.targets);
@@ -347,6 +353,8 @@ pub fn whole(object: &AmiDistribution, source: &Sight, lines: &[Line], now: Time
                 state: image.state.clone(),
                 encrypted: image.encrypted,
             }),
+            // Which image it was is what the next one is compared with.
+            Sight::Unseen(..) if object.spec.source.image.id.is_none() => old.source,
             Sight::Unseen(..) => None,
             Sight::Failed(_) => old.source,
         },

@@ -50,6 +50,16 @@ impl Reconciler {
         self.writer.teller.tell(work.object.object_ref(&()), &notice).await;
     }
 
+    /// Tells that another image is the source than before.
+    pub(super) async fn tell_source(&self, work: &Work<'_>) {
+        let before = work.object.status.as_ref().and_then(|status| status.source.as_ref()).map(|source| &source.id);
+        if let Some(before) = before.filter(|before| **before != work.source_id) {
+            let note = format!("the source is now {}, and was {before}", work.source_id);
+            let notice = Notice { warning: false, reason: "SourceChanged", action: "Copy", note };
+            self.writer.teller.tell(work.object.object_ref(&()), &notice).await;
+        }
+    }
+
     /// Tells of copies that grow old: of those that begin to go, and those that are gone.
     pub(super) async fn tell_aged(&self, work: &Work<'_>, one: &Planned<'_>, changed: &Changed) {
         let (name, region) = (&one.looked.target.name, &one.looked.target.region);

@@ -1,11 +1,18 @@
 //! The operator against moto, an EC2 that nobody here wrote: a second opinion, for what moto models, on what the simulator
 //! answers. What moto leaves out is in the comments of the tests that meet it.
 
-use std::{collections::BTreeSet, process::Command, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    sync::Arc,
+};
 
 use amishare::{
-    api::{GrantOperation, GrantsOn, Principal, Site},
-    aws::{Aws, Freshness, words::KeyManager},
+    api::{GrantOperation, GrantsOn, Principal, Site, source_image::SourceImage},
+    aws::{
+        Aws, Freshness,
+        words::{CopyOrder, KeyManager},
+    },
     config::Identities,
     runtime::{agenda::Urgency, entropy::Entropy, metrics::Metrics},
     share::key_policy::KeyPolicy,
@@ -255,4 +262,33 @@ async fn moto_has_a_grant_made_and_revoked_and_one_of_somebody_else_left() {
     assert_eq!(look().await, ([account.clone()].into(), 2));
     kms.revoke(&on, &account, &|| true).await.unwrap();
     assert_eq!(look().await, ([].into(), 1), "the other one is not ours");
+}
+
+#[tokio::test]
+async fn moto_copies_an_image_and_has_the_copy_deleted() {
+    // It makes the copy at once, and takes no notice of tags, keys and tokens; nor does it know the filter by source.
+    let moto = Moto::start("copied", &[]).await;
+    let aws = Aws::new(&sdk(self::moto().await), 1.0, Entropy::from_seed(0), Arc::new(Metrics::new()));
+    let there = Site::own("eu-west-1".parse().unwrap());
+    let copies = aws.reach(&there, &Identities::default().all()[0]).await.unwrap().copies;
+    let order = CopyOrder {
+        region: REGION.parse().unwrap(),
+        image: moto.image.parse().unwrap(),
+        name: "copied-to-eu".into(),
+        description: Some("a copy".into()),
+        key: None,
+        tags: [("amishare.dev/managed".to_owned(), "true".to_owned())].into(),
+        snapshot_tags: BTreeMap::new(),
+        copy_tags: false,
+        token: "token".into(),
+    };
+    let id = copies.copy(&order, &|| true).await.unwrap();
+    let named = SourceImage { name: Some("copied-to-*".into()), ..SourceImage::default() };
+    let look = || async { copies.matching(&named, None, Urgency::Check).await.unwrap() };
+    let found = look().await.into_iter().find(|copy| copy.id == id).unwrap();
+    assert_eq!((found.name.as_deref(), found.state.as_str()), (Some("copied-to-eu"), "available"));
+    assert_eq!(copies.snapshots(&found.snapshots, Urgency::Check).await.unwrap().len(), found.snapshots.len());
+    copies.deregister(&id, &|| true).await.unwrap();
+    assert!(!look().await.iter().any(|copy| copy.id == id));
+    copies.deregister(&id, &|| true).await.unwrap();
 }

@@ -58,3 +58,22 @@ async fn a_target_that_is_removed_goes_with_its_copy_and_the_others_stay() {
     assert_eq!(seen.targets.len(), 1);
     assert_eq!(seen.ready_targets.as_deref(), Some("1/1"));
 }
+
+#[tokio::test]
+async fn kubernetes_deletes_the_amishares_of_a_distribution_that_is_abandoned() {
+    let world = start().await;
+    let spec = json!({
+        "targets": [{"name": "eu", "region": EU}], "share": {"shareWith": {"accountIds": [A]}}, "deletionPolicy": "Delete",
+    });
+    create(&world, "base", spec).await;
+    wait_ready(&world, "base", "True", "Synced").await;
+    world.kubectl(&["annotate", "amd", "base", "amishare.dev/on-delete=abandon"]).await;
+    delete(&world, "base").await;
+    wait_gone(&world, "base").await;
+    eventually("its AmiShare is collected", || async {
+        let left = children(&world).await.len();
+        if left == 0 { Ok(()) } else { Err(format!("{left}")) }
+    })
+    .await;
+    assert_eq!(images(&world, EU).len(), 1, "AWS stays as it is");
+}

@@ -2,9 +2,11 @@
 
 mod accounts;
 mod aging;
+mod any_order;
 mod copying;
 mod crash;
 mod failing;
 mod leaving;
+mod selecting;
 mod sharing;
 pub mod world;

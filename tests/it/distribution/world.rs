@@ -62,11 +62,16 @@ pub async fn without_operator() -> World {
 
 /// The same with a configuration file, and a role that the operator may assume in another account.
 pub async fn start_with(configuration: &str) -> World {
+    start_in(ACCOUNTS, configuration).await
+}
+
+/// Another world with a configuration file.
+pub async fn start_in(scenario: &'static str, configuration: &str) -> World {
     let file = tempfile::NamedTempFile::new().unwrap().keep().unwrap().1;
     std::fs::write(&file, configuration).unwrap();
     let flag: &'static str = Box::leak(format!("--config={}", file.display()).into_boxed_str());
     let flags: &'static [&'static str] = Box::leak(vec![flag].into_boxed_slice());
-    World::start(Setup { scenario: ACCOUNTS, flags, ..Setup::default() }).await
+    World::start(Setup { scenario, flags, ..Setup::default() }).await
 }
 
 /// The distributions of a world.
