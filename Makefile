@@ -71,7 +71,7 @@ soak: build ## Run schedules that nobody has run before (SCHEDULES=10000), a tho
 
 # Not a part of `make test`: the release build takes minutes once, the run 25 minutes, and both want the machine for themselves.
 .PHONY: bench
-bench: toolchain ## Measure the operator beside a bare client and its peers; QUICK=1, or ONLY=small,peers,large,memory,cpu,drift
+bench: toolchain ## Measure the operator beside a bare client and its peers; QUICK=1, or ONLY=small,peers,large,keys,memory,cpu,drift,copies
 	@cargo build --release --locked --all-features -p amishare -p bench
 	@target=$${CARGO_TARGET_DIR:-target} && $$target/release/bench run --amishare $$target/release/amishare \
 	  $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -439,6 +439,11 @@ pub struct TargetStatus {
     #[schemars(length(max = 32))]
     pub copy: Option<String>,
 
+    /// The generation of the spec with which the attempts at this copy began. It goes into their client tokens: a copy that was deleted
+    /// and is wanted again is another one.
+    #[serde(default)]
+    pub begun_with: i64,
+
     /// The number of the present attempt. It is stored before a copy is begun, and goes into its client token.
     #[serde(default)]
     pub attempt: i64,

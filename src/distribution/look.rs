@@ -116,6 +116,7 @@ impl Reconciler {
         let situation = Situation {
             owner: &work.owner,
             spec: &work.object.spec,
+            spec_generation: work.object.metadata.generation.unwrap_or_default(),
             source: &source,
             source_id: &work.source_id,
             target: looked.target,

@@ -111,10 +111,10 @@ impl Owner {
         tag(TARGET).filter(|_| tag(DISTRIBUTION) == Some(&self.uid) && is_of_its_source)
     }
 
-    /// The client token of an attempt at a copy. The same attempt has the same token whatever has happened since: EC2 makes one
-    /// copy for it.
-    pub fn token(&self, target: &str, generation: &Generation, attempt: i64) -> String {
-        hash(&[&self.uid, target, &generation.0, &attempt.to_string()], 48)
+    /// The client token of an attempt at a copy, of those that began with a generation of the spec. The same attempt has the same token
+    /// whatever has happened since: EC2 makes one copy for it. For a token that it knows, it names that copy even if it was deleted.
+    pub fn token(&self, target: &str, generation: &Generation, begun_with: i64, attempt: i64) -> String {
+        hash(&[&self.uid, target, &generation.0, &begun_with.to_string(), &attempt.to_string()], 48)
     }
 
     /// The client token of a report on who uses an image: one an hour.
@@ -156,15 +156,16 @@ mod tests {
     fn another_object_target_image_key_or_attempt_has_another_token_and_the_same_has_the_same() {
         let (one, other) = (generation(None), generation(Some("alias/images")));
         let tokens = [
-            owner("a").token("eu", &one, 1),
-            owner("b").token("eu", &one, 1),
-            owner("a").token("us", &one, 1),
-            owner("a").token("eu", &other, 1),
-            owner("a").token("eu", &one, 2),
+            owner("a").token("eu", &one, 1, 1),
+            owner("b").token("eu", &one, 1, 1),
+            owner("a").token("us", &one, 1, 1),
+            owner("a").token("eu", &other, 1, 1),
+            owner("a").token("eu", &one, 1, 2),
+            owner("a").token("eu", &one, 2, 1),
         ];
         let distinct: std::collections::BTreeSet<&String> = tokens.iter().collect();
         assert_eq!(distinct.len(), tokens.len());
-        assert_eq!(tokens[0], owner("a").token("eu", &one, 1));
+        assert_eq!(tokens[0], owner("a").token("eu", &one, 1, 1));
         assert!(tokens[0].len() <= 64, "the shorter of the two limits that AWS documents (aws.md section 1.0)");
     }
 

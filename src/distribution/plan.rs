@@ -62,6 +62,8 @@ pub struct Situation<'a> {
     pub owner: &'a Owner,
     /// Its spec.
     pub spec: &'a AmiDistributionSpec,
+    /// The generation of the spec.
+    pub spec_generation: i64,
     /// The source.
     pub source: &'a Source<'a>,
     /// The id of the source.
@@ -115,6 +117,8 @@ pub struct Verdict {
 pub struct Record {
     /// At which copy.
     pub generation: Generation,
+    /// The generation of the spec with which the attempts began.
+    pub begun_with: i64,
     /// The number of the present attempt.
     pub attempt: i64,
     /// How many have failed in a row.
@@ -132,6 +136,7 @@ impl Record {
         let known = situation.record.filter(|known| known.copy.as_deref() == Some(generation.as_str()));
         let since = known.and_then(|known| known.since.as_ref()).map(|time| time.0);
         Self {
+            begun_with: known.map_or(situation.spec_generation, |known| known.begun_with),
             attempt: known.map_or(1, |known| known.attempt.max(1)),
             failures: known.map_or(0, |known| known.failures),
             failed: known.and_then(|known| known.failed_image_id.clone()),
@@ -150,7 +155,7 @@ impl Record {
     pub fn is_in(&self, known: Option<&TargetStatus>) -> bool {
         known.is_some_and(|known| {
             known.copy.as_deref() == Some(self.generation.as_str())
-                && known.attempt == self.attempt
+                && (known.begun_with, known.attempt) == (self.begun_with, self.attempt)
                 && known.failed_image_id == self.failed
         })
     }
@@ -410,7 +415,7 @@ impl Situation<'_> {
             tags: with(&template.tags),
             snapshot_tags: with(&template.snapshot_tags),
             copy_tags: template.copy_tags,
-            token: self.owner.token(&self.target.name, &record.generation, record.attempt),
+            token: self.owner.token(&self.target.name, &record.generation, record.begun_with, record.attempt),
         })
     }
 }

@@ -107,6 +107,7 @@ pub fn begin(target: &DistributionTarget, account: Option<AccountId>, record: Op
         source_image_id: None,
         progress: None,
         copy: record.map(|record| record.generation.as_str().to_owned()),
+        begun_with: record.map_or(0, |record| record.begun_with),
         attempt: record.map_or(0, |record| record.attempt),
         failures: record.map_or(0, |record| record.failures),
         failed_image_id: record.and_then(|record| record.failed.clone()),

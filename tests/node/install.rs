@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amishare::simulator::{Image, ImageState};
+
 use crate::{
     cluster::on_cluster,
     release::{A, B, C, ENCRYPTED, IMAGE, IMAGES, NAME, REGION, container},
+    render::repository,
     wait::eventually,
 };
 
@@ -47,6 +50,31 @@ fn an_encrypted_image_can_be_launched_by_whom_the_operator_has_shared_it_with_un
         assert!(counted, "calls to KMS are counted like others");
         release.kubectl(&["delete", "amishare", "encrypted", "--namespace", IMAGES, "--timeout=60s"]);
         assert!(release.grants().is_empty() && release.holders(ENCRYPTED).is_empty());
+    });
+}
+
+#[test]
+fn the_sample_of_a_distribution_is_copied_and_shared_and_deleted_when_that_is_asked_for() {
+    on_cluster("images are copied to other Regions", async |release| {
+        release.install(&[]);
+        let sample = repository().join("config/samples/distribution.yaml").display().to_string();
+        release.kubectl(&["apply", "--namespace", IMAGES, "--filename", &sample]);
+        release.wait_object_ready("amd/base", "True", "Synced").await;
+        let copies = |region: &str| -> Vec<String> {
+            release.aws.with_world(|aws| {
+                let is_there = |image: &&Image| image.state != ImageState::Deregistered;
+                let here = aws.regions.get(region).map(|here| here.images.values().filter(is_there));
+                here.into_iter().flatten().map(|image| image.id.clone()).collect()
+            })
+        };
+        let asia = copies("ap-southeast-2");
+        assert_eq!((copies("eu-west-1").len(), asia.len()), (1, 1));
+        assert_eq!(release.aws.can_launch("ap-southeast-2", &asia[0], A), Ok(()), "its key has been opened, too");
+        let patch = r#"{"spec": {"deletionPolicy": "Delete"}}"#;
+        release.kubectl(&["patch", "amd", "base", "--namespace", IMAGES, "--type=merge", "--patch", patch]);
+        release.kubectl(&["delete", "amd", "base", "--namespace", IMAGES, "--timeout=60s"]);
+        assert!(copies("eu-west-1").is_empty() && copies("ap-southeast-2").is_empty());
+        assert!(release.holders("ami-0aaaaaaaaaaaaaaa1").is_empty(), "the source stays, and is not shared any more");
     });
 }
 

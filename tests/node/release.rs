@@ -35,6 +35,8 @@ pub const C: &str = "777788889999";
 /// The AWS of the samples, and images to play with.
 const WORLD: &str = r#"
 accounts: [{id: "999988887777"}]
+copies: {milliseconds: 500}
+keys: [{arn: "arn:aws:kms:ap-southeast-2:999988887777:key/33333333-4444-4555-8666-777777777777", aliases: [alias/images]}]
 snapshots:
   - {id: snap-0aaaaaaaaaaaaaaa4, region: us-east-1, owner: "999988887777", encryption: customerKey}
 images:
@@ -97,11 +99,13 @@ impl Release {
         if self.kubectl(&["get", "crd", "amishares.amishare.dev", "--ignore-not-found", "--output=name"]).is_empty() {
             return;
         }
-        for share in self.get("amishares", IMAGES)["items"].as_array().unwrap() {
-            let share = share["metadata"]["name"].as_str().unwrap();
-            let nothing = json!({"metadata": {"finalizers": null}}).to_string();
-            self.kubectl(&["patch", "amishare", share, "--namespace", IMAGES, "--type=merge", "--patch", &nothing]);
-            self.kubectl(&["delete", "amishare", share, "--namespace", IMAGES, "--ignore-not-found"]);
+        for kind in ["amidistributions", "amishares"] {
+            for object in self.get(kind, IMAGES)["items"].as_array().unwrap() {
+                let object = format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap());
+                let nothing = json!({"metadata": {"finalizers": null}}).to_string();
+                self.kubectl(&["patch", &object, "--namespace", IMAGES, "--type=merge", "--patch", &nothing]);
+                self.kubectl(&["delete", &object, "--namespace", IMAGES, "--ignore-not-found"]);
+            }
         }
     }
 
@@ -250,8 +254,13 @@ impl Release {
 
     /// Waits until a share says this of itself, and returns the message.
     pub async fn wait_ready(&self, share: &str, status: &str, reason: &str) -> String {
-        eventually(&format!("{share} is Ready={status}, {reason}"), || async {
-            let object = self.get(&format!("amishare/{share}"), IMAGES);
+        self.wait_object_ready(&format!("amishare/{share}"), status, reason).await
+    }
+
+    /// Waits until an object says this of itself, and returns the message.
+    pub async fn wait_object_ready(&self, object: &str, status: &str, reason: &str) -> String {
+        eventually(&format!("{object} is Ready={status}, {reason}"), || async {
+            let object = self.get(object, IMAGES);
             let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
             let is_new = ready["observedGeneration"] == object["metadata"]["generation"];

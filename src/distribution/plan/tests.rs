@@ -56,13 +56,14 @@ struct Bench {
     asked_anew: bool,
     access: Access,
     now: Timestamp,
+    spec_generation: i64,
 }
 
 impl Bench {
     fn new() -> Self {
         let (own, found, record) = (Vec::new(), Vec::new(), None);
         let (spec, image) = (spec(None), image(false));
-        Self { spec, image, own, found, record, asked_anew: false, access: Access::Own, now: now() }
+        Self { spec, image, own, found, record, asked_anew: false, access: Access::Own, now: now(), spec_generation: 1 }
     }
 
     fn decide(&self) -> Verdict {
@@ -71,6 +72,7 @@ impl Bench {
         Situation {
             owner: &owner,
             spec: &self.spec,
+            spec_generation: self.spec_generation,
             source: &source,
             source_id: &self.image.id,
             target: &self.spec.targets[0],
@@ -143,6 +145,17 @@ fn an_order_that_got_no_answer_is_repeated_with_the_same_token_and_not_after_wha
     assert_eq!(order(&bench.decide()).token, order(&verdict).token);
     bench.pass(Duration::from_mins(4));
     assert_ne!(order(&bench.decide()).token, order(&verdict).token, "nothing was made of it");
+}
+
+#[test]
+fn a_copy_that_was_deleted_and_is_wanted_again_is_ordered_anew_and_the_same_order_with_a_changed_spec_is_not() {
+    let mut bench = Bench::new();
+    let first = bench.decide();
+    bench.spec_generation = 3;
+    let token = order(&bench.decide()).token.clone();
+    assert_ne!(token, order(&first).token, "EC2 would name the copy that is no more");
+    bench.record_it(&first, &Applied::Nothing);
+    assert_eq!(order(&bench.decide()).token, order(&first).token, "it may be under way");
 }
 
 #[test]

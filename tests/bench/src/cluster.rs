@@ -110,11 +110,16 @@ impl Cluster {
     /// Starts one.
     pub async fn start(crds: &Path) -> Result<Self> {
         let plane = tokio::task::spawn_blocking(|| ControlPlane::start(&envtest::assets()?)).await??;
-        let manifest = std::fs::read_to_string(crds.join("amishare.dev_amishares.yaml"))?;
-        kubectl(&plane, &["apply", "--server-side", "-f", "-"], &manifest)?;
-        kubectl(&plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "")?;
         let client = client(plane.kubeconfig()).await?;
-        Ok(Self { plane, client })
+        let cluster = Self { plane, client };
+        cluster.define(&crds.join("amishare.dev_amishares.yaml"))?;
+        Ok(cluster)
+    }
+
+    /// Defines a kind.
+    pub fn define(&self, crd: &Path) -> Result<()> {
+        kubectl(&self.plane, &["apply", "--server-side", "-f", "-"], &std::fs::read_to_string(crd)?)?;
+        kubectl(&self.plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "")
     }
 
     /// Creates all objects of a size.

@@ -47,9 +47,14 @@ impl Context {
 
     /// A new API server and a new AWS, in which nothing is shared.
     pub async fn stage(&self, size: Size, weather: Weather) -> Result<Stage> {
+        self.stage_of(&size.scenario(weather), size, weather).await
+    }
+
+    /// The same with another scenario.
+    pub async fn stage_of(&self, scenario: &str, size: Size, weather: Weather) -> Result<Stage> {
         let cluster = Cluster::start(&self.root.join("crds")).await?;
         let dir = self.fresh_dir()?;
-        let simulator = Simulator::start(&self.amishare, &cluster.plane, &dir, size, weather).await?;
+        let simulator = Simulator::start(&self.amishare, &cluster.plane, &dir, scenario, size, weather).await?;
         Ok(Stage { cluster, simulator, dir })
     }
 }

@@ -5,6 +5,7 @@ mod calls;
 mod child;
 mod cluster;
 mod context;
+mod copies;
 mod floor;
 mod machine;
 mod memory;
@@ -91,6 +92,8 @@ enum Part {
     Cpu,
     /// From rogue change to repair.
     Drift,
+    /// Ten images to sixteen Regions.
+    Copies,
 }
 
 #[tokio::main]
@@ -182,6 +185,14 @@ async fn measure(context: &Context, part: Part, quick: bool, results: &mut Resul
                 let reconcile = reconciles::cpu(context, accounts).await?;
                 println!("{reconcile:?}");
                 results.reconciles.push(reconcile);
+            }
+        }
+        Part::Copies => {
+            let lengths: &[u64] = if quick { &[10] } else { &[10, 40, 160] };
+            for seconds in lengths {
+                let sample = copies::measure(context, std::time::Duration::from_secs(*seconds)).await?;
+                println!("{sample:?}");
+                results.copies.push(sample);
             }
         }
         Part::Drift => {

@@ -14,12 +14,23 @@ use crate::{
 /// How many times the documented request rates the operator is told it has where the simulator has no buckets.
 const UNBOUNDED: &str = "1000";
 
-/// Starts the operator, with its own defaults for everything that is not about the surroundings.
+/// Starts the operator, with its own defaults for everything that is not about the surroundings. What is measured is sharing, and the
+/// cluster has that definition alone.
 pub fn start(amishare: &Path, plane: &ControlPlane, simulator: &Simulator, dir: &Path) -> Result<Daemon> {
+    start_with(amishare, plane, simulator, dir, false)
+}
+
+/// The same, for distributions too or not.
+pub fn start_with(
+    amishare: &Path,
+    plane: &ControlPlane,
+    simulator: &Simulator,
+    dir: &Path,
+    distributions: bool,
+) -> Result<Daemon> {
     let mut command = Command::new(amishare);
     command.args(["run", "--health-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"]);
-    // What is measured is sharing, and the cluster has that definition alone.
-    command.arg("--distributions=false");
+    command.arg(format!("--distributions={distributions}"));
     aws_environment(&mut command, &simulator.endpoint).env("KUBECONFIG", plane.kubeconfig());
     if simulator.weather == Weather::Ideal {
         command.env("AMISHARE_REQUEST_RATE_FACTOR", UNBOUNDED);

@@ -1,5 +1,6 @@
 //! The tables: for the terminal while it runs, and for docs/benchmarks.md.
 
+mod copies;
 mod keys;
 
 use std::{fmt::Write as _, time::Duration};
@@ -29,6 +30,8 @@ pub struct Results {
     pub reconciles: Vec<Reconcile>,
     /// How long rogue permissions lasted.
     pub drift: Vec<Duration>,
+    /// What copies took.
+    pub copies: Vec<crate::copies::Sample>,
 }
 
 /// A target and what was measured.
@@ -125,6 +128,11 @@ impl Results {
             text += "\n## Encrypted images\n\n";
             text += KEYS;
             text += &keys::table(&self.encrypted);
+        }
+        if !self.copies.is_empty() {
+            text += "\n## Copies\n\n";
+            text += COPIES;
+            text += &copies::table(&self.copies);
         }
         text += "\n## Many objects\n\n";
         text += MANY;
@@ -224,6 +232,7 @@ impl Results {
         }
         targets.extend(self.against_peers());
         targets.extend(keys::targets(&self.encrypted));
+        targets.extend(copies::targets(&self.copies));
         for memory in &self.memory {
             targets.extend(of_memory(memory));
         }
@@ -321,6 +330,12 @@ from whom its filter `cross-account` finds.
 
 const KEYS: &str = "The same with `kms: {grants: Accounts}`, each AMI encrypted with one of the keys. *Repair* begins after the \
 first account has lost its grant on every key, too. KMS allows 50 `CreateGrant` and `RevokeGrant` and 100 `ListGrants` per second.
+
+";
+
+const COPIES: &str = "Ten AmiDistributions, each of one AMI to sixteen Regions, with 100 ms per call and EC2's buckets (`CopyImage`: 100, and \
+one more each second, in each Region). Wall is from the start of the operator until all 160 copies are reported to be there. A look is a \
+`DescribeImages` or `DescribeSnapshots`.
 
 ";
 

@@ -48,11 +48,12 @@ impl Simulator {
         amishare: &Path,
         plane: &ControlPlane,
         dir: &Path,
+        text: &str,
         size: Size,
         weather: Weather,
     ) -> Result<Self> {
         let (scenario, calls, log) = (dir.join("scenario.yaml"), dir.join("calls.jsonl"), dir.join("simulator.log"));
-        std::fs::write(&scenario, size.scenario(weather))?;
+        std::fs::write(&scenario, text)?;
         let mut command = Command::new(amishare);
         command.args(["simulate", "--listen=127.0.0.1:0", "--scenario"]).arg(&scenario).arg("--calls").arg(&calls);
         let mut daemon = Daemon::start(plane, &mut command, &log)?;
