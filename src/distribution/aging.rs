@@ -89,6 +89,8 @@ pub struct Use {
     pub has_share: bool,
     /// Whether its account has instances of it.
     pub has_instances: bool,
+    /// Another distribution, namespace and name, that has it as its source.
+    pub source_of: Option<String>,
     /// What other accounts do with it. Asked for only if nothing else keeps it.
     pub reported: Option<Reported>,
 }
@@ -300,6 +302,9 @@ impl<'a> Aging<'a> {
         let begun = self.retired_at(copy);
         let stays = used.and_then(|used| {
             let foreign: BTreeSet<&Principal> = used.held.difference(&used.ours).collect();
+            if let Some(other) = &used.source_of {
+                return Err(format!("it is the source of the AmiDistribution {other}"));
+            }
             if used.has_instances {
                 return Err("it is in use: its account has instances of it".into());
             }

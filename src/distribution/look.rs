@@ -6,8 +6,9 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{
-    aging::{Aged, Aging},
+    aging::{Aged, Aging, Use},
     children,
+    controller::Object,
     marks::Generation,
     observe::{self, Sight},
     plan::{Access, Decision, Situation, Source, Verdict},
@@ -101,9 +102,19 @@ impl Reconciler {
         let uses = join_all(aging.to_look_at().into_iter().map(async |copy| {
             let name = work.owner.share_name(&target.name, &copy.id);
             let share = self.children.get(&ObjectKey { namespace: work.owner.namespace.clone(), name });
-            (copy.id.clone(), observe::uses(aws, copy, share.as_deref(), work.now).await)
+            let uses = observe::uses(aws, copy, share.as_deref(), work.now).await;
+            (copy.id.clone(), uses.map(|uses| Use { source_of: self.whose_source(&one.looked.site, &copy.id), ..uses }))
         }));
         aging.decide(&uses.await.into_iter().collect())
+    }
+
+    /// A distribution that has an image as its source.
+    fn whose_source(&self, site: &Site, image: &ImageId) -> Option<String> {
+        let copies_it = |object: &Object| {
+            let object = object.0.as_ref().ok();
+            object.is_some_and(|object| object.spec.source.site() == *site && status::source_of(object) == Some(image))
+        };
+        self.distributions.filter(copies_it).first().map(|object| ObjectKey::of(object.as_ref()).to_string())
     }
 
     pub(super) fn decide(&self, work: &Work<'_>, source: &Sight, looked: &Looked<'_>) -> Result<Verdict, Barred> {

@@ -154,7 +154,8 @@ pub async fn uses(aws: &Services, copy: &Copy, share: Option<&AmiShare>, now: Ti
         ours.extend(record.launch_permission.iter());
         ours.extend(accounts.map(|account| Principal::Account(*account)));
     }
-    let mut used = Use { held, ours, has_share: share.is_some(), has_instances: false, reported: None };
+    let mut used =
+        Use { held, ours, has_share: share.is_some(), has_instances: false, source_of: None, reported: None };
     if used.held.is_subset(&used.ours) {
         used.has_instances = aws.lifecycle.has_instances(&copy.id, Urgency::Check).await?;
         if !used.has_instances {

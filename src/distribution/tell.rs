@@ -9,10 +9,11 @@ use super::{
     plan::{Decision, Verdict},
     reconcile::{Changed, Planned, Reconciler, Work},
     status::Applied,
+    writer::is_held,
 };
 use crate::{
     api::{
-        AmiDistribution, AmiDistributionStatus, ConditionType, Reason,
+        ABANDON, AmiDistribution, AmiDistributionStatus, ConditionType, ON_DELETE, Reason,
         ami_distribution::TargetState,
         conditions::{self, Verdict as Says},
     },
@@ -87,7 +88,20 @@ impl Reconciler {
     /// Reports an object that cannot be read.
     pub(super) async fn unreadable(&self, object: &Object, error: &str) -> Result<Next, Failed> {
         let meta = object.meta();
-        let message = format!("the object cannot be read as an AmiDistribution of this version: {error}");
+        let mut message = format!("the object cannot be read as an AmiDistribution of this version: {error}");
+        if meta.deletion_timestamp.is_some() {
+            if !is_held(object) {
+                return Ok(Next::Rest);
+            }
+            // What it has made is not known either. Its AmiShares go with it, as their own deletionPolicy says.
+            if meta.annotations.as_ref().and_then(|all| all.get(ON_DELETE)).is_some_and(|value| value == ABANDON) {
+                self.writer.let_go_unread(object).await?;
+                return Ok(Next::Rest);
+            }
+            message = format!(
+                "{message}; it goes once it can be read, or, leaving its copies as they are, with the annotation {ON_DELETE}={ABANDON}"
+            );
+        }
         let says = Says::no(Reason::InvalidSpec, message);
         let generation = meta.generation.unwrap_or_default();
         let all =

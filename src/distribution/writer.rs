@@ -233,16 +233,37 @@ impl Writer {
         }
     }
 
+    /// Distributions of which nothing is understood.
+    fn untyped(&self, namespace: &str) -> Api<kube::core::DynamicObject> {
+        let kind = kube::core::ApiResource::erase::<AmiDistribution>(&());
+        Api::namespaced_with(self.client.clone(), namespace, &kind)
+    }
+
+    /// Takes our finalizer from an object that cannot be read.
+    ///
+    /// # Errors
+    /// When the object has changed since it was read, or the API server refuses.
+    pub async fn let_go_unread(&self, object: &Object) -> Result<(), WriteError> {
+        let (key, meta) = (ObjectKey::of(object), object.meta());
+        let finalizers: Vec<&String> = meta.finalizers.iter().flatten().filter(|f| *f != FINALIZER).collect();
+        let patch = json!({"metadata": {
+            "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers,
+        }});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let (api, patch) = (self.untyped(&key.namespace), Patch::Merge(&patch));
+        let write = api.patch(&key.name, &params, &patch);
+        match self.send("patch", "take the finalizer from", "amidistributions", &key, write).await {
+            Ok(_) | Err(WriteError::Gone(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reports that an object cannot be read. Only what is said there is written: the rest of its status is not understood.
     ///
     /// # Errors
     /// When the API server refuses.
     pub async fn unreadable(&self, key: &ObjectKey, status: &Value) -> Result<(), WriteError> {
-        let api: Api<kube::core::DynamicObject> = Api::namespaced_with(
-            self.client.clone(),
-            &key.namespace,
-            &kube::core::ApiResource::erase::<AmiDistribution>(&()),
-        );
+        let api = self.untyped(&key.namespace);
         let patch = json!({"status": status});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);

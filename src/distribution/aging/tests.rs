@@ -35,7 +35,14 @@ struct Bench {
 
 fn unused() -> Use {
     let reported = Some(Reported::UsedBy(BTreeSet::new()));
-    Use { held: BTreeSet::new(), ours: BTreeSet::new(), has_share: false, has_instances: false, reported }
+    Use {
+        held: BTreeSet::new(),
+        ours: BTreeSet::new(),
+        has_share: false,
+        has_instances: false,
+        source_of: None,
+        reported,
+    }
 }
 
 impl Bench {
@@ -181,7 +188,8 @@ fn a_copy_is_kept_by_its_number_or_by_its_age() {
 
 #[test]
 fn a_copy_that_somebody_uses_or_shares_stays_and_says_why() {
-    let mut bench = Bench::new(&json!({"retention": {"keepLast": 1}}), 6);
+    let mut bench = Bench::new(&json!({"retention": {"keepLast": 1}}), 7);
+    bench.used(&id(8), |used| used.source_of = Some("images/next".into()));
     let stranger: Principal = "444455556666".parse().unwrap();
     bench.own[1].launched = Some(bench.now - SignedDuration::from_hours(24 * 29));
     bench.used(&id(3), |used| used.has_instances = true);
@@ -198,6 +206,7 @@ fn a_copy_that_somebody_uses_or_shares_stays_and_says_why() {
         (5, "in use by 777788889999"),
         (6, "somebody else has protected it"),
         (7, "cannot be told whether it is in use"),
+        (8, "source of the AmiDistribution images/next"),
     ] {
         let message = bench.message(number);
         assert!(message.starts_with("stays: ") && message.contains(words), "{number}: {message}");

@@ -9,4 +9,5 @@ mod failing;
 mod leaving;
 mod selecting;
 mod sharing;
+mod unreadable;
 pub mod world;

@@ -86,7 +86,10 @@ async fn without_a_cluster_it_says_how_to_name_one_in_one_line() {
 async fn a_flag_that_cannot_be_read_is_named_with_what_it_may_be() {
     let (code, text) = error(&mut amishare(&["run", "--shutdown-grace=soon"])).await;
     assert_eq!(code, Some(2));
-    all_in(&text, &["'--shutdown-grace <DURATION>'", "\"soon\" is not an interval, such as 10m or 1h30m", "--help"]);
+    all_in(
+        &text,
+        &["'--shutdown-grace <DURATION>'", "\"soon\" is not a length of time, such as 10m or 1h30m", "--help"],
+    );
     let (code, text) = error(amishare(&["run"]).env("AMISHARE_CONCURRENCY", "0")).await;
     assert_eq!(code, Some(2));
     all_in(&text, &["'--concurrency <NUMBER>'", "'0'"]);
