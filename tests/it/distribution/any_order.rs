@@ -247,7 +247,7 @@ async fn whatever_happens_in_whatever_order_there_is_one_copy_for_each_target_in
 #[tokio::test]
 async fn an_operator_that_is_killed_at_any_call_of_a_distribution_to_five_regions_leaves_one_copy_for_each_target() {
     let points: Vec<u32> = match number("AMISHARE_DISTRIBUTION_POINTS") {
-        Some(every) => (0..300).step_by(usize::try_from(every).unwrap()).collect(),
+        Some(every) => (0..170).step_by(usize::try_from(every).unwrap()).collect(),
         None => (3..150).step_by(29).collect(),
     };
     for skip in points {
