@@ -105,12 +105,17 @@ impl Reconciler {
     }
 
     /// The images that were shared for a target that is the source itself, before another one was the source. They are nobody's to delete
-    /// here, and what retention lets go is that they are shared.
+    /// here, and what retention lets go is that they are shared. The source stays shared too while it cannot be told how it is.
     pub(super) fn former_sources(&self, work: &Work<'_>, one: &Planned<'_>) -> FormerSources {
         let (target, retention) = (one.looked.target, work.object.spec.retention.as_ref());
         let mut former = FormerSources::default();
-        if one.verdict.is_err() || !is_source(&work.object.spec, target) {
+        let Ok(verdict) = &one.verdict else { return former };
+        if !is_source(&work.object.spec, target) {
             return former;
+        }
+        if !matches!(verdict.decision, Decision::Keep(_)) && self.shared_images(work, target).contains(&work.source_id)
+        {
+            former.kept.insert(work.source_id.clone());
         }
         let mut children = self.own_children(&work.owner.uid);
         children.retain(|share| {

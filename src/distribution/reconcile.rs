@@ -290,7 +290,9 @@ impl Reconciler {
         if records {
             let lines = planned.iter().map(|one| self.line(work, one, &Applied::Nothing, orders(one)));
             let lines = lines.zip(&planned).map(|(mut line, one)| {
-                status::age(&mut line, &one.aged);
+                if one.verdict.is_ok() {
+                    status::age(&mut line, &one.aged);
+                }
                 line
             });
             let leave = leaving.iter().map(|known| status::leaving(known, "no longer in the spec"));

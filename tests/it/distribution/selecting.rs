@@ -134,6 +134,28 @@ async fn what_was_the_source_stays_it_while_nothing_can_be_found() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_shared_where_it_is_stays_shared_while_nothing_can_be_found() {
+    let world = start().await;
+    grow_old(&world);
+    let rest = json!({
+        "targets": [{"name": "home", "region": "us-east-1"}], "share": {"shareWith": {"accountIds": [A]}},
+        "deletionPolicy": "Delete", "retention": {"keepLast": 1},
+    });
+    create(&world, json!({"name": "golden-2"}), rest).await;
+    wait_source(&world, NEWER).await;
+    patch(&world, "base", json!({"spec": {"source": {"image": {"name": "nothing"}}}})).await;
+    wait_ready(&world, "base", "False", "ImageNotFound").await;
+    // Another round of it, which everything that the first one has begun comes before.
+    world.kubectl(&["annotate", "amd", "base", "reconcile.amishare.dev/requestedAt=now"]).await;
+    eventually("that is heard", || async {
+        let seen = status(&world, "base").await;
+        if seen.last_handled_reconcile_at.as_deref() == Some("now") { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    assert_eq!((held(&world, "us-east-1", NEWER), children(&world).await.len()), (vec![A.to_owned()], 1));
+}
+
+#[tokio::test]
 async fn who_never_had_a_source_is_told_that_there_is_none() {
     let world = start().await;
     create(&world, json!({"name": "nothing"}), json!({})).await;
