@@ -16,7 +16,7 @@ use aws_sdk_ec2::{
 use super::{
     action::Action,
     calls::{Calls, Holds},
-    ec2::PAGE,
+    ec2::{PAGE, next_page},
     failure::{Class, Failure},
     words::{Copy, CopyOrder, Protection, SnapshotCopy},
 };
@@ -104,7 +104,7 @@ impl Copies {
                 .set_next_token(page.take());
             let answer = self.calls.make(Action::DescribeImages, urgency, || call.clone().send()).await?;
             found.extend(answer.images().iter().filter_map(copy));
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 found.sort_by(|one, other| one.id.cmp(&other.id));
                 return Ok(found);
@@ -143,7 +143,7 @@ impl Copies {
             let call = call.set_next_token(page.take());
             let answer = self.calls.make(Action::DescribeSnapshots, urgency, || call.clone().send()).await?;
             found.extend(answer.snapshots().iter().filter_map(snapshot));
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 return Ok(found);
             }
@@ -204,7 +204,8 @@ fn unless_gone(result: Result<(), Failure>) -> Result<(), Failure> {
     }
 }
 
-fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
+/// A filter that one of the values passes.
+pub(super) fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().collect())).build()
 }
 

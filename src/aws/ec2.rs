@@ -30,6 +30,11 @@ use crate::{
 /// EC2 accepts any number up to this for `MaxResults` of `DescribeImages` and `DescribeSnapshots`.
 pub(super) const PAGE: i32 = 1000;
 
+/// The token of the page after this one, if there is one: EC2 says so with an empty token, too.
+pub(super) fn next_page(token: Option<&str>) -> Option<String> {
+    token.filter(|token| !token.is_empty()).map(ToOwned::to_owned)
+}
+
 /// A filter of EC2 takes at most this many values (aws.md section 1.0).
 const FILTERED: usize = 200;
 
@@ -100,7 +105,7 @@ impl Ec2 {
             let answer = self.calls.make(Action::DescribeImages, urgency, || call.clone().send()).await?;
             found.extend(answer.images().iter().filter_map(image));
             // An empty token is EC2's way to say that this was the last page (aws.md section 5.2).
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 return Ok(found);
             }
@@ -190,7 +195,7 @@ impl Ec2 {
             let call = call.set_next_token(page.take());
             let answer = self.calls.make(Action::DescribeSnapshots, urgency, || call.clone().send()).await?;
             found.extend(answer.snapshots().iter().filter_map(key_of));
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 return Ok(found);
             }

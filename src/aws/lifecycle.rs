@@ -8,13 +8,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use aws_sdk_ec2::{
     Client,
     primitives::DateTime,
-    types::{Filter, ImageUsageReport, ImageUsageResourceTypeRequest},
+    types::{ImageUsageReport, ImageUsageResourceTypeRequest},
 };
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
     action::Action,
     calls::{Calls, Holds},
+    copies::filter,
+    ec2::next_page,
     failure::Failure,
     words::Report,
 };
@@ -96,11 +98,8 @@ impl Lifecycle {
     /// # Errors
     /// When the call fails.
     pub async fn has_instances(&self, id: &ImageId, urgency: Urgency) -> Result<bool, Failure> {
-        let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
-        let filters = [
-            filter("image-id", vec![id.to_string()]),
-            filter("instance-state-name", THERE.map(ToOwned::to_owned).to_vec()),
-        ];
+        let filters =
+            [filter("image-id", [id.to_string()]), filter("instance-state-name", THERE.map(ToOwned::to_owned))];
         let mut page: Option<String> = None;
         loop {
             let call = self.client.describe_instances().set_filters(Some(filters.to_vec()));
@@ -110,7 +109,7 @@ impl Lifecycle {
                 return Ok(true);
             }
             // A page can be empty, and others follow.
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 return Ok(false);
             }
@@ -127,7 +126,7 @@ impl Lifecycle {
             let call = self.client.describe_image_usage_reports().image_ids(id.as_str()).set_next_token(page.take());
             let answer = self.calls.make(Action::DescribeImageUsageReports, urgency, || call.clone().send()).await?;
             reports.extend(answer.image_usage_reports().iter().filter_map(report));
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 // One about some accounts alone says nothing of the others.
                 return Ok(reports.into_iter().filter(|report| report.is_whole).max_by_key(|report| report.created));
@@ -148,7 +147,7 @@ impl Lifecycle {
             let answer = self.calls.make(action, urgency, || call.clone().send()).await?;
             let used = answer.image_usage_report_entries().iter().filter(|entry| entry.usage_count() != Some(0));
             accounts.extend(used.filter_map(|entry| entry.account_id()?.parse::<AccountId>().ok()));
-            page = answer.next_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            page = next_page(answer.next_token());
             if page.is_none() {
                 return Ok(accounts);
             }

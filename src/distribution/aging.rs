@@ -19,6 +19,7 @@ use crate::{
             AmiDistributionSpec, DeregistrationProtection, DistributionTarget, OlderCopy, Retention, TargetStatus,
         },
         conditions::whole_seconds,
+        principal::in_words,
     },
     aws::{
         failure::Failure,
@@ -252,10 +253,9 @@ impl<'a> Aging<'a> {
         if copy.launched.is_some_and(|launched| since(launched, self.now) < unused_for.as_duration()) {
             return Some(format!("it is in use: an instance was started from it within {unused_for}"));
         }
-        let is_ours = |protection: Option<DeregistrationProtection>| protection.is_some();
         let known = self.record.and_then(|record| record.deregistration_protection);
-        let is_protected = copy.protection != Protection::Off;
-        if is_protected && self.retired_at(copy).is_none() && !is_ours(self.spec.deregistration_protection.or(known)) {
+        let is_ours = self.spec.deregistration_protection.or(known).is_some();
+        if copy.protection != Protection::Off && self.retired_at(copy).is_none() && !is_ours {
             return Some("somebody else has protected it from deregistration".into());
         }
         None
@@ -309,11 +309,11 @@ impl<'a> Aging<'a> {
                 return Err("it is in use: its account has instances of it".into());
             }
             if !foreign.is_empty() {
-                return Err(format!("it is shared with {}, and not by this object", listed(foreign.into_iter())));
+                return Err(format!("it is shared with {}, and not by this object", in_words(foreign)));
             }
             match &used.reported {
                 Some(Reported::UsedBy(accounts)) if !accounts.is_empty() => {
-                    Err(format!("it is in use by {}", listed(accounts.iter())))
+                    Err(format!("it is in use by {}", in_words(accounts)))
                 }
                 Some(Reported::UsedBy(_) | Reported::NotAllowed) | None => Ok(used.has_share),
                 Some(Reported::Pending) => {
@@ -399,13 +399,6 @@ impl<'a> Aging<'a> {
             _ => None,
         }
     }
-}
-
-/// Some of them, in words.
-fn listed<T: fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
-    let more = all.len().saturating_sub(3);
-    let some: Vec<String> = all.take(3).map(|one| one.to_string()).collect();
-    if more > 0 { format!("{} and {more} more", some.join(", ")) } else { some.join(", ") }
 }
 
 fn since(then: Timestamp, now: Timestamp) -> Duration {

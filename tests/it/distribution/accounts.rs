@@ -2,21 +2,12 @@
 
 use serde_json::json;
 
-use super::world::{EU, children, counts, create, images, start_in, start_with, target, wait_ready};
+use super::world::{EU, IDENTITIES, children, counts, create, images, start_in, start_with, target, wait_ready};
 use crate::harness::world::{IMAGE, OWNER};
 
 #[tokio::test]
 async fn a_copy_in_another_account_is_made_by_that_account_and_the_source_is_closed_again() {
-    let world = start_with(
-        r#"
-apiVersion: config.amishare.dev/v1alpha1
-kind: OperatorConfiguration
-identities:
-  - {name: default, namespaces: ["*"], accountId: "999988887777"}
-  - {name: prod, namespaces: ["*"], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}
-"#,
-    )
-    .await;
+    let world = start_with(IDENTITIES).await;
     create(&world, "base", json!({"targets": [{"name": "prod", "region": EU, "identity": "prod"}]})).await;
     wait_ready(&world, "base", "True", "Synced").await;
     let copies = images(&world, EU);
@@ -51,17 +42,7 @@ images:
 async fn an_encrypted_copy_in_another_account_has_that_accounts_key_and_the_sources_key_is_closed_again() {
     const SOURCES: &str = "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-8555-666666666666";
     const COPYS: &str = "arn:aws:kms:eu-west-1:444455556666:key/33333333-4444-4555-8666-777777777777";
-    let world = start_in(
-        ENCRYPTED,
-        r#"
-apiVersion: config.amishare.dev/v1alpha1
-kind: OperatorConfiguration
-identities:
-  - {name: default, namespaces: ["*"], accountId: "999988887777"}
-  - {name: prod, namespaces: ["*"], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}
-"#,
-    )
-    .await;
+    let world = start_in(ENCRYPTED, IDENTITIES).await;
     let consumer = "111122223333";
     create(
         &world,

@@ -12,8 +12,8 @@ use amishare::{
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
-use super::world::{NEWER, children, counts, create, delete, patch, status, wait_gone, wait_ready};
-use crate::harness::{Setup, World, cluster, eventually, operators, process::Operator, tell, world::IMAGE};
+use super::world::{IDENTITIES, NEWER, children, counts, create, delete, patch, status, wait_gone, wait_ready};
+use crate::harness::{Setup, World, cluster, eventually, number, operators, process::Operator, tell, world::IMAGE};
 
 const SCENARIO: &str = r#"
 accounts: [{id: "999988887777"}, {id: "444455556666"}]
@@ -22,14 +22,6 @@ copies: {milliseconds: 400}
 images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
   - {id: ami-0aaaaaaaaaaaaaaa1, region: us-east-1, owner: "999988887777", name: golden-2, snapshots: [snap-0aaaaaaaaaaaaaaa1]}
-"#;
-
-const IDENTITIES: &str = r#"
-apiVersion: config.amishare.dev/v1alpha1
-kind: OperatorConfiguration
-identities:
-  - {name: default, namespaces: ["*"], accountId: "999988887777"}
-  - {name: prod, namespaces: ["*"], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}
 "#;
 
 /// All targets: name, Region, identity.
@@ -227,10 +219,6 @@ async fn run(seed: u64) {
     assert!(images.values().all(Vec::is_empty), "seed {seed}: {images:?}");
     tell(&format!("distributions: seed {seed}: {:?}", counts(&play.world)));
     play.kill();
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use amishare::simulator::{Fault, FaultKind, ImageState};
 use serde_json::json;
 
 use super::world::{
-    EU, children, create, delete, held, images, snapshots, start_with, status, wait_gone, wait_ready, without_operator,
+    EU, IDENTITIES, children, create, delete, held, images, snapshots, start_with, status, wait_gone, wait_ready,
+    without_operator,
 };
 use crate::harness::{World, cluster, eventually, operators, process::Operator, world::IMAGE};
 
@@ -85,17 +86,8 @@ async fn a_region_that_does_not_answer_holds_up_no_other() {
 
 #[tokio::test]
 async fn who_may_not_be_opened_the_source_gets_no_copy_and_is_told_why() {
-    let world = start_with(
-        r#"
-apiVersion: config.amishare.dev/v1alpha1
-kind: OperatorConfiguration
-guardrails: [{name: ours, namespaces: ["*"], shareWith: {accountIds: ["111122223333"]}}]
-identities:
-  - {name: default, namespaces: ["*"], accountId: "999988887777"}
-  - {name: prod, namespaces: ["*"], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}
-"#,
-    )
-    .await;
+    let rule = r#"guardrails: [{name: ours, namespaces: ["*"], shareWith: {accountIds: ["111122223333"]}}]"#;
+    let world = start_with(&format!("{IDENTITIES}{rule}\n")).await;
     create(&world, "base", json!({"targets": [{"name": "prod", "region": EU, "identity": "prod"}]})).await;
     let ready = wait_ready(&world, "base", "False", "GuardrailDenied").await;
     assert!(ready.message.contains("ours"), "{}", ready.message);

@@ -41,6 +41,15 @@ images:
   - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
 "#;
 
+/// Who the operator may be in the two accounts.
+pub const IDENTITIES: &str = r#"
+apiVersion: config.amishare.dev/v1alpha1
+kind: OperatorConfiguration
+identities:
+  - {name: default, namespaces: ["*"], accountId: "999988887777"}
+  - {name: prod, namespaces: ["*"], assumeRole: {roleArn: "arn:aws:iam::444455556666:role/amishare"}}
+"#;
+
 /// Another image of the same account.
 pub const NEWER: &str = "ami-0aaaaaaaaaaaaaaa1";
 

@@ -10,5 +10,5 @@ mod wait;
 pub mod world;
 
 pub use cluster::{cluster, definition_of, kubectl, operators, own_cluster};
-pub use wait::{DEADLINE, eventually, tell};
+pub use wait::{DEADLINE, eventually, number, tell};
 pub use world::{Setup, World};

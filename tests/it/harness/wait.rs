@@ -31,3 +31,8 @@ where
         }
     }
 }
+
+/// A number that whoever runs the tests has set.
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}

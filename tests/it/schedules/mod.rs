@@ -34,7 +34,7 @@ use self::{
     shrink::shrink,
     step::Schedule,
 };
-use crate::harness::tell;
+use crate::harness::{number, tell};
 
 /// How many steps a schedule has.
 const STEPS: usize = 100;
@@ -42,10 +42,6 @@ const STEPS: usize = 100;
 /// How many schedules `make test` runs: those of the first seeds, so that it says the same of the same code every time. Fresh ones are
 /// looked for by `make soak`, whose findings become tests in `found`.
 const SCHEDULES: u64 = 2000;
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
 
 /// A failing schedule in words, as short as it can be made.
 fn explain(schedule: &Schedule, failure: &Failure) -> String {
