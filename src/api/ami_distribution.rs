@@ -12,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use strum::Display;
 
 use super::{
-    AccountId, Age, IdentityName, ImageId, Interval, Region, Site,
+    AccountId, Age, IdentityName, ImageId, ImageSelector, Interval, Region, Site,
     ami_share::{CreateVolumePermission, Kms, ShareMode, ShareWith},
     keys::KmsKeyId,
-    source_image::SourceImage,
 };
 
 /// The image that is copied, and where it is.
@@ -34,9 +33,9 @@ pub struct DistributionSource {
         .message("the identity of the source cannot be changed; create another AmiDistribution"))]
     pub identity: IdentityName,
 
-    /// Which image is copied. When it changes, every target gets a copy of the new image; copies of the old one stay, and stay shared,
-    /// as long as spec.retention does not let them go.
-    pub image: SourceImage,
+    /// Which image is copied. When another one takes its place, because the spec says so or a newer one is found, every target gets a copy of
+    /// it; copies of the old one stay, and stay shared, as long as spec.retention does not let them go.
+    pub image: ImageSelector,
 }
 
 impl DistributionSource {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use strum::Display;
 
 use super::compact::{Compact, PrincipalList};
+use super::image_selector::ImageSelector;
 use super::interval::Interval;
 use super::keys::{GrantOperation, GranteeArn, KeyArn};
 use super::names::{AccountId, IdentityName, ImageId, OrganizationArn, OrganizationalUnitArn, Region, SnapshotId};
@@ -55,18 +56,6 @@ impl ShareWith {
         let units = organizational_unit_arns.iter().cloned().map(Principal::OrganizationalUnit);
         accounts.chain(organizations).chain(units).chain(public.then_some(Principal::Everyone)).collect()
     }
-}
-
-/// Which image is shared.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.id)")
-    .message("name the image in exactly one way: set id, such as id: ami-0123456789abcdef0").field_path(".id"))]
-pub struct ImageSelector {
-    /// The image's id in the Region. Changing it moves the share: what was given on the old image is taken back unless
-    /// deletionPolicy is Retain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<ImageId>,
 }
 
 /// Whether the accounts may also create volumes from the image's snapshots.
@@ -162,8 +151,8 @@ pub enum DeletionPolicy {
     printcolumn(
         name = "Image",
         type_ = "string",
-        json_path = ".spec.image.id",
-        description = "The image that is shared"
+        json_path = ".spec.image['id','name']",
+        description = "The image that is shared, or the name by which it is found"
     ),
     printcolumn(
         name = "Region",
@@ -190,6 +179,13 @@ pub enum DeletionPolicy {
         description = "Why it is ready or not"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Selected",
+        type_ = "string",
+        json_path = ".status.selected.imageId",
+        description = "The image that was found, if it is not named by its id",
+        priority = "1"
+    ),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = "1"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".spec.identity", priority = "1"),
     printcolumn(
@@ -226,7 +222,10 @@ pub struct AmiShareSpec {
         .message("identity cannot be changed: an image lives in one account; create another AmiShare for the other one"))]
     pub identity: IdentityName,
 
-    /// Which image is shared. Exactly one way to name it.
+    /// Which image is shared. When another one takes its place, because the spec says so or a newer one is found, the share moves: what was
+    /// given on the old image is taken back unless deletionPolicy is Retain.
+    #[x_kube(validation = Rule::new("!has(self.owner) || self.owner != 'amazon'")
+        .message("only the owner of an image can share it: remove owner, or set it to the account of the identity").field_path(".owner"))]
     pub image: ImageSelector,
 
     /// Who may launch the image.
@@ -317,6 +316,10 @@ pub struct AmiShareStatus {
     #[schemars(schema_with = "super::conditions::schema")]
     pub conditions: Vec<Condition>,
 
+    /// The image that was found, where the spec does not name one by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected: Option<SelectedImage>,
+
     /// The image as it was last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageStatus>,
@@ -346,6 +349,35 @@ pub struct AmiShareStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// The image that was found for a selector. As long as nothing else is found, it stays.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SelectedImage {
+    /// What it was looked for by. While the spec says something else, the image that is now meant has yet to be found.
+    pub by: ImageSelector,
+
+    /// The image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<ImageId>,
+
+    /// Why no image can be found any more, or not which one is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<SelectionProblem>,
+}
+
+/// Why it cannot be told which image is meant.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SelectionProblem {
+    /// In one word of the vocabulary of the conditions.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+
+    /// In words.
+    #[schemars(length(max = 4096))]
+    pub message: String,
 }
 
 /// An image as it was last seen.

@@ -16,9 +16,17 @@ pub struct Interval(Duration);
 pub struct InvalidInterval(String);
 
 impl Interval {
+    /// The bounds, as the schema has them.
+    const BOUNDS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
+
     /// The length of time.
     pub fn as_duration(self) -> Duration {
         self.0
+    }
+
+    /// The length of time within the bounds. An object that got past the schema must not make us spin.
+    pub fn bounded(self) -> Duration {
+        self.0.clamp(Self::BOUNDS.0, Self::BOUNDS.1)
     }
 }
 

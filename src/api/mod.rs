@@ -9,11 +9,11 @@ pub mod compact;
 pub mod conditions;
 pub mod crd;
 pub mod docs;
+pub mod image_selector;
 pub mod interval;
 pub mod keys;
 pub mod names;
 pub mod principal;
-pub mod source_image;
 pub mod stored;
 
 pub use age::Age;
@@ -21,6 +21,7 @@ pub use ami_distribution::{AmiDistribution, AmiDistributionSpec, AmiDistribution
 pub use ami_share::{AmiShare, AmiShareSpec, AmiShareStatus};
 pub use compact::{Compact, PrincipalList};
 pub use conditions::{ConditionType, Reason};
+pub use image_selector::ImageSelector;
 pub use interval::Interval;
 pub use keys::{GrantOperation, GranteeArn, GrantsOn, KeyArn, KmsKeyId};
 pub use names::{
@@ -39,6 +40,9 @@ pub const FINALIZER: &str = "amishare.dev/revoke";
 
 /// The way out when AWS cannot be reached any more: set to `abandon` on an object, its deletion leaves AWS as it is.
 pub const ON_DELETE: &str = "amishare.dev/on-delete";
+
+/// A tag of every copy, and a label of its AmiShare: the uid of the AmiDistribution that made it.
+pub const DISTRIBUTION: &str = "amishare.dev/distribution";
 
 /// The value of [`ON_DELETE`] that has an effect.
 pub const ABANDON: &str = "abandon";

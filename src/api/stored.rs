@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use super::{
     AmiShare, AmiShareSpec, AmiShareStatus, FINALIZER, GROUP, IdentityName, ImageId, ImageRef, Principal, REQUESTED_AT,
-    Region, Site, ami_share::GrantedOnImage,
+    Region, Site,
+    ami_share::{GrantedOnImage, SelectedImage},
 };
 
 /// One stored object. Thousands of them are held for as long as the operator runs, so that only what somebody reads is kept.
@@ -97,6 +98,19 @@ impl Unreadable {
     }
 }
 
+impl Share {
+    /// The image that it names: by its id, or, if it has been found by what the spec says now, as it was found.
+    pub fn image(&self) -> Option<&ImageId> {
+        self.spec.image.id.as_ref().or_else(|| self.selected()?.image_id.as_ref())
+    }
+
+    /// What was found by what the spec says now.
+    pub fn selected(&self) -> Option<&SelectedImage> {
+        let selected = self.status.as_ref()?.selected.as_ref();
+        selected.filter(|selected| self.spec.image.finds() && selected.by == self.spec.image)
+    }
+}
+
 impl Stored {
     /// The status as it is stored, or what can be read of it.
     pub fn status(&self) -> AmiShareStatus {
@@ -146,6 +160,11 @@ impl Stored {
             }
             Content::Unreadable(unreadable) => unreadable.site.clone(),
         }
+    }
+
+    /// Whether its image has to be found, again and again.
+    pub fn finds(&self) -> bool {
+        self.metadata.deletion_timestamp.is_none() && self.share().is_some_and(|share| share.spec.image.finds())
     }
 
     /// The AmiShare, if it can be read.

@@ -21,7 +21,7 @@ use super::{
     words::{Copy, CopyOrder, Protection, SnapshotCopy},
 };
 use crate::{
-    api::{ImageId, Region, SnapshotId, source_image::SourceImage},
+    api::{ImageId, ImageSelector, Region, SnapshotId},
     runtime::agenda::Urgency,
 };
 
@@ -65,7 +65,7 @@ impl Copies {
     /// When the call fails.
     pub async fn matching(
         &self,
-        wanted: &SourceImage,
+        wanted: &ImageSelector,
         id: Option<&ImageId>,
         urgency: Urgency,
     ) -> Result<Vec<Copy>, Failure> {

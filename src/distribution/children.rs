@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::marks::{DISTRIBUTION, Owner, TARGET};
 use crate::api::{
-    AccountId, AmiDistribution, AmiShare, AmiShareSpec, ConditionType, ImageId, Interval, Reason, Site,
+    AccountId, AmiDistribution, AmiShare, AmiShareSpec, ConditionType, ImageId, ImageSelector, Interval, Reason, Site,
     ami_distribution::{AmiDistributionSpec, CopyDeletionPolicy, DistributionTarget, ShareTemplate},
-    ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, Kms, KmsGrants, ShareMode, ShareWith},
+    ami_share::{CreateVolumePermission, DeletionPolicy, Kms, KmsGrants, ShareMode, ShareWith},
     conditions::find,
 };
 
@@ -44,7 +44,7 @@ pub fn of_image(
     let spec = AmiShareSpec {
         region,
         identity,
-        image: ImageSelector { id: Some(image.clone()) },
+        image: ImageSelector::by_id(image.clone()),
         share_with,
         create_volume_permission,
         kms,
@@ -72,7 +72,7 @@ pub fn opening(owner: &Owner, spec: &AmiDistributionSpec, source: &ImageId, acco
     let spec = AmiShareSpec {
         region: spec.source.region.clone(),
         identity: spec.source.identity.clone(),
-        image: ImageSelector { id: Some(source.clone()) },
+        image: ImageSelector::by_id(source.clone()),
         share_with,
         create_volume_permission: CreateVolumePermission::Accounts,
         kms: Kms { grants: KmsGrants::Accounts, ..Kms::default() },

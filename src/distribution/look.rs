@@ -13,14 +13,13 @@ use super::{
     observe::{self, Sight},
     plan::{Access, Decision, Situation, Source, Verdict},
     reconcile::{Barred, Looked, Planned, Reconciler, Work},
-    source, status,
+    status,
 };
 use crate::{
     api::{AmiDistribution, ImageId, Reason, Site, ami_distribution::DistributionTarget},
     aws::{Freshness, Services},
     config::identity,
-    runtime::agenda::Urgency,
-    share::{claim::ObjectKey, policy::Policy},
+    share::{claim::ObjectKey, policy::Policy, select::Search},
 };
 
 /// The source; or why it cannot be told which image that is.
@@ -49,15 +48,10 @@ impl Reconciler {
             Barred::Denied(message) => Sight::Unseen(Reason::GuardrailDenied, message),
             Barred::Failed(failure) => Sight::Failed(failure),
         })?;
-        let known = status::source_of(object).cloned();
-        let mut found = aws.copies.matching(&source.image, None, Urgency::Give).await.map_err(Sight::Failed)?;
-        // EC2 may show late or not at all for a moment what is there: no copy goes for the sake of an older image because of that.
-        if let Some(known) = known.filter(|known| !found.iter().any(|image| image.id == *known)) {
-            let again = aws.copies.matching(&source.image, Some(&known), Urgency::Give).await;
-            found.extend(again.map_err(Sight::Failed)?);
-        }
-        source::choose(&source.image, &source.region, &found, now)
-            .map_err(|(reason, message)| Sight::Unseen(reason, message))
+        let (wanted, region, known) = (&source.image, &source.region, status::source_of(object));
+        let search = Search { wanted, region, field: "spec.source.image", known };
+        let found = search.find(&aws, now).await.map_err(Sight::Failed)?;
+        found.map_err(|(reason, message)| Sight::Unseen(reason, message))
     }
 
     pub(super) async fn look_at_source(&self, work: &Work<'_>, asked: Instant) -> Sight {

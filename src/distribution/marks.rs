@@ -14,8 +14,7 @@ use crate::{
 /// Every image and snapshot that the operator makes, for IAM policies that are narrowed to those (config/iam).
 pub const MANAGED: &str = "amishare.dev/managed";
 
-/// The uid of the object that made the copy. Also a label of its AmiShares.
-pub const DISTRIBUTION: &str = "amishare.dev/distribution";
+pub use crate::api::DISTRIBUTION;
 
 /// Namespace and name of the object, for people.
 pub const OWNER: &str = "amishare.dev/owner";

@@ -16,7 +16,6 @@ pub mod mirror;
 pub mod observe;
 pub mod plan;
 pub mod reconcile;
-pub mod source;
 pub mod status;
 mod tell;
 pub mod template;

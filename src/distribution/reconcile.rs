@@ -47,9 +47,6 @@ use crate::{
     share::{claim::ObjectKey, live::Live, policy::Policy},
 };
 
-/// The bounds of the interval, as the schema has them.
-const INTERVAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
-
 /// How soon a copy that has just been ordered is looked at.
 const ORDERED: Duration = Duration::from_secs(5);
 
@@ -223,7 +220,7 @@ impl Reconciler {
         why: Option<Sight>,
         now: Timestamp,
     ) -> Result<Next, Failed> {
-        let interval = object.spec.interval.as_duration().clamp(INTERVAL.0, INTERVAL.1);
+        let interval = object.spec.interval.bounded();
         let (says, next) = match why {
             Some(Sight::Failed(failure)) => (Says::unknown(failure.reason(), failure.to_string()), Err(failure)),
             Some(Sight::Unseen(reason, message)) => (Says::no(reason, message), Ok(Next::Stalled(interval))),
@@ -400,7 +397,7 @@ impl Reconciler {
 
 /// When to look again.
 fn next(work: &Work<'_>, planned: &[Planned<'_>], applied: &[Applied], lines: &[Line], leaves: bool) -> Next {
-    let interval = work.object.spec.interval.as_duration().clamp(INTERVAL.0, INTERVAL.1);
+    let interval = work.object.spec.interval.bounded();
     let mut soon: Vec<Duration> = leaves.then_some(FALLBACK).into_iter().collect();
     for (one, applied) in planned.iter().zip(applied) {
         soon.extend(one.aged.look_again);

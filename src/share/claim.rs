@@ -59,8 +59,9 @@ pub enum Standing {
     Authoritative,
     /// Gives what it lists, and takes back what it gave.
     Additive,
-    /// What an acting claim is to a snapshot of an image that cannot be shared as it is: gives nothing yet, takes back what
-    /// it gave, and protects whom it lists.
+    /// Gives nothing, takes back what it gave to those that it lists no more, and protects whom it lists. So is an acting claim to a
+    /// snapshot of an image that cannot be shared as it is; and to the image that it had before, until the one that it has to find
+    /// is found and shared: there it lists only those to whom it gave something.
     Waiting,
     /// Changes nothing, and protects whom it lists.
     Observing,
@@ -87,11 +88,20 @@ impl Standing {
         self.writes() || matches!(self, Self::Waiting | Self::Leaving)
     }
 
+    /// Whether the claim answers from now on for what one that leaves gave to whom it lists.
+    pub fn inherits(self) -> bool {
+        matches!(self, Self::Suspended | Self::Waiting)
+    }
+
     /// Whether the claim's object is on its way off the image.
     pub fn leaves(self) -> bool {
         matches!(self, Self::Leaving | Self::LeavingAsItIs)
     }
 }
+
+/// What a share gives, as its conditions tell of it.
+const PARTS: [ConditionType; 3] =
+    [ConditionType::LaunchPermissionsSynced, ConditionType::SnapshotPermissionsSynced, ConditionType::KmsGrantsSynced];
 
 /// Whom a claim wants to have grants on the keys of its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +168,12 @@ impl Claim {
     /// What `object` says about `image` at `now`, if anything, as far as `policy` lets it.
     pub fn on(image: &ImageRef, object: &Stored, now: Timestamp, policy: &Policy) -> Option<Self> {
         let names_it = named(object) == Some(&image.id);
-        Self::unguarded(image, object, now).map(|claim| claim.within(&image.site, names_it, policy))
+        let mut claim = Self::unguarded(image, object, now)?.within(&image.site, names_it, policy);
+        if claim.standing == Standing::Waiting {
+            // For the parts, it is seen to where it is known which part it is.
+            claim.lists.retain(|p| claim.granted.launch.contains(p));
+        }
+        Some(claim)
     }
 
     /// Takes off its lists whom the policy forbids.
@@ -194,7 +209,7 @@ impl Claim {
         }
         self.standing = match self.standing {
             Standing::Authoritative | Standing::Suspended | Standing::Observing if names_it => Standing::Additive,
-            Standing::Suspended => Standing::Leaving,
+            Standing::Suspended | Standing::Waiting => Standing::Leaving,
             other => other,
         };
         let forbidden = std::mem::take(&mut self.lists).into_iter().map(|p| (p, refusal.clone())).collect();
@@ -256,7 +271,8 @@ impl Claim {
         let records = share.status.as_ref().map_or(&[][..], |s| &s.granted);
         let mut granted = Granted::on(&image.id, records);
         let is_there = *region == image.site.region && *identity == image.site.identity;
-        let names_it = is_there && selector.id.as_ref() == Some(&image.id);
+        let found = share.image();
+        let names_it = is_there && found == Some(&image.id);
         if !names_it && (!is_there || granted.is_empty()) {
             return None;
         }
@@ -270,11 +286,13 @@ impl Claim {
             }
             unrecorded_grants = ForGrants::of(kms, &granted.launch, false);
         }
-        if selector.id.is_none() && !deleting {
+        if selector.id.is_none() && !selector.finds() && !deleting {
             // It names the image in a way that this operator does not know. To take everything back would be the worst answer.
             let lists: BTreeSet<Principal> = share_with.principals().union(&granted.launch).cloned().collect();
             return Some(Self::of_unreadable(lists, granted, object, Standing::Unreadable));
         }
+        let is_shared = share.status.as_ref().zip(found).is_some_and(|(status, found)| is_shared(status, found));
+        let over = expires_at.as_ref().is_some_and(|end| end.0 <= now);
         let standing = if deleting {
             match (mode, deletion_policy) {
                 _ if leaving(object) == Some(Standing::LeavingAsItIs) => Standing::LeavingAsItIs,
@@ -285,21 +303,22 @@ impl Claim {
             Standing::Suspended
         } else {
             match (mode, names_it, deletion_policy) {
-                // To let go of what is retained takes no call to AWS.
-                (_, false, DeletionPolicy::Retain) => Standing::LeavingAsItIs,
-                // Nothing is taken back in this mode, and the image that the object names now is where it reports.
-                (ShareMode::Observe, false, DeletionPolicy::Revoke) => Standing::Suspended,
                 (ShareMode::Observe, true, _) => Standing::Observing,
                 (ShareMode::Authoritative, true, _) => Standing::Authoritative,
                 (ShareMode::Additive, true, _) => Standing::Additive,
-                (_, false, DeletionPolicy::Revoke) => Standing::Leaving,
+                // To let go of what is retained takes no call to AWS.
+                (_, false, DeletionPolicy::Retain) if found.is_some() => Standing::LeavingAsItIs,
+                // Nothing is taken back in this mode, and the image that the object names now is where it reports.
+                (ShareMode::Observe, false, _) => Standing::Suspended,
+                (_, false, _) if selector.finds() && !over && !is_shared => Standing::Waiting,
+                (_, false, _) => Standing::Leaving,
             }
         };
         // Whoever suspends a share wants it left as it is, its end included.
-        let expired = names_it && !deleting && !*suspend && expires_at.as_ref().is_some_and(|end| end.0 <= now);
+        let expired = names_it && !deleting && !*suspend && over;
         // What a share that is over gave is taken back. It does not go on deciding over what others give.
         let standing = if expired && standing == Standing::Authoritative { Standing::Additive } else { standing };
-        let lists_nobody = !names_it || standing.leaves() || expired;
+        let lists_nobody = !(names_it || standing == Standing::Waiting) || standing.leaves() || expired;
         let lists = if lists_nobody { BTreeSet::new() } else { share_with.principals() };
         let lists_for_volumes =
             (*create_volume_permission == CreateVolumePermission::Accounts).then(|| accounts(&lists));
@@ -383,24 +402,34 @@ impl Claim {
         self.barred.is_some() && self.standing.writes() && self.granted.is_empty()
     }
 
+    /// Whether it has given something that it does not list any more.
+    pub fn has_to_take(&self) -> bool {
+        let keeps = |(target, given): (Target, &BTreeSet<Principal>)| {
+            given.is_empty() || self.lists_on(&target).is_some_and(|listed| given.is_subset(listed))
+        };
+        self.standing.takes_back() && !(self.granted.launch.is_subset(&self.lists) && self.granted.parts().all(keeps))
+    }
+
     /// Whether AWS has to be looked at for this claim.
     pub fn needs_aws(&self) -> bool {
         match self.standing {
             _ if self.is_off() => false,
             Standing::Authoritative | Standing::Additive | Standing::Observing => true,
-            Standing::Leaving => !self.granted.is_empty(),
-            Standing::Waiting
-            | Standing::Suspended
-            | Standing::Unreadable
-            | Standing::Unrecorded
-            | Standing::LeavingAsItIs => false,
+            Standing::Leaving | Standing::Waiting => !self.granted.is_empty(),
+            Standing::Suspended | Standing::Unreadable | Standing::Unrecorded | Standing::LeavingAsItIs => false,
         }
     }
 }
 
+/// Whether the image that was found for an object is shared as it says, as far as its status tells.
+pub(super) fn is_shared(status: &AmiShareStatus, found: &ImageId) -> bool {
+    let is_true = |part: &ConditionType| find(&status.conditions, *part).is_some_and(|c| c.status == "True");
+    status.image.as_ref().is_some_and(|seen| seen.id == *found) && PARTS.iter().all(is_true)
+}
+
 /// Whether an object was acted on, as its finalizer shows, and its status knows nothing of that: somebody has wiped it, or it was
 /// restored from a backup without one.
-fn has_lost_its_record(object: &Stored) -> bool {
+pub(super) fn has_lost_its_record(object: &Stored) -> bool {
     let nothing_known = |s: &AmiShareStatus| s.observed_generation.is_none() && s.granted.is_empty();
     object.known_status().is_none_or(nothing_known) && object.is_held()
 }
@@ -412,12 +441,7 @@ fn accounts(principals: &BTreeSet<Principal>) -> BTreeSet<Principal> {
 
 /// Whether the conditions tell of an attempt to give or take that failed as a whole, or that has begun and not ended.
 fn is_unfinished(conditions: &[Condition]) -> bool {
-    let parts = [
-        ConditionType::LaunchPermissionsSynced,
-        ConditionType::SnapshotPermissionsSynced,
-        ConditionType::KmsGrantsSynced,
-    ];
-    parts.into_iter().filter_map(|part| find(conditions, part)).any(|part| match part.reason.parse() {
+    PARTS.into_iter().filter_map(|part| find(conditions, part)).any(|part| match part.reason.parse() {
         Ok(Reason::Progressing) => true,
         Ok(Reason::Throttled | Reason::AwsUnavailable | Reason::AccessDenied) => part.status == "False",
         _ => false,
@@ -432,7 +456,7 @@ fn leaving(object: &impl ResourceExt) -> Option<Standing> {
 /// The image that an object names, where that can be read.
 pub fn named(object: &Stored) -> Option<&ImageId> {
     match &object.content {
-        Content::Share(share) => share.spec.image.id.as_ref(),
+        Content::Share(share) => share.image(),
         Content::Unreadable(unreadable) => unreadable.image.as_ref().map(|image| &image.id),
     }
 }

@@ -11,7 +11,10 @@ use super::{
     status::Subject,
 };
 use crate::{
-    api::{AmiShareStatus, ImageRef, stored::Stored},
+    api::{
+        AmiShareStatus, ImageRef,
+        stored::{Share, Stored},
+    },
     aws::{Services, failure::Failure},
 };
 
@@ -43,7 +46,13 @@ impl Claimant {
 
 /// What a status of an object is about.
 pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
-    Subject { old, generation: object.metadata.generation.unwrap_or_default(), requested_at: object.requested_at() }
+    let selected = object.share().and_then(Share::selected);
+    Subject {
+        old,
+        generation: object.metadata.generation.unwrap_or_default(),
+        requested_at: object.requested_at(),
+        selected,
+    }
 }
 
 /// Has those who have lost their records answer for what they may have given on the snapshots and keys of the image.

@@ -4,7 +4,6 @@
 //! that checks are spread evenly, and a restart of the operator changes nothing of when they are due.
 
 use std::{
-    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -14,19 +13,15 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     claim::{Claim, Standing},
     claimant::Claimant,
-    observed::{Sight, Target},
+    observed::Sight,
 };
 use crate::{
-    api::{ConditionType, ImageRef, Principal, Reason, conditions::find, stored::Share},
+    api::{ConditionType, ImageRef, Reason, conditions::find, stored::Share},
     runtime::{agenda::Urgency, runner::Next},
 };
 
 /// How often a pending image is looked at.
 const PENDING: Duration = Duration::from_secs(15);
-
-/// The bounds of the interval, as the schema has them. An object that got past it must not make us spin.
-const SHORTEST: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_hours(24);
 
 /// The claimants that are acted on at intervals.
 fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &Share> {
@@ -38,7 +33,9 @@ fn acting(claimants: &[Claimant]) -> impl Iterator<Item = &Share> {
 
 /// How long it is until each share that has an end ends.
 pub(super) fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator<Item = Duration> {
+    let waiting = claimants.iter().filter(|c| c.claim.standing == Standing::Waiting).filter_map(|c| c.object.share());
     acting(claimants)
+        .chain(waiting)
         .filter_map(|share| share.spec.expires_at.as_ref())
         .filter_map(move |end| Duration::try_from(end.0.duration_since(now)).ok())
         .filter(|left| !left.is_zero())
@@ -46,20 +43,20 @@ pub(super) fn time_left(claimants: &[Claimant], now: Timestamp) -> impl Iterator
 
 /// How often an image is checked: as often as the claimant wants that wants it most often. None if nobody wants it checked.
 pub(super) fn interval(claimants: &[Claimant]) -> Option<Duration> {
-    acting(claimants).map(|share| share.spec.interval.as_duration().clamp(SHORTEST, LONGEST)).min()
+    acting(claimants).map(|share| share.spec.interval.bounded()).min()
 }
 
-/// How long it is until an image is due by its interval.
+/// How long it is until an image, or whatever else is looked at, is due by its interval.
 ///
 /// Its moment in the interval follows from its name and the time of day alone. If that is near, the next one is meant: what has
 /// just been seen to is not checked again at once. So it is at most 1.1 intervals.
-pub(super) fn until_due(image: &ImageRef, interval: Duration, now: Timestamp) -> Duration {
+pub(super) fn until_due(image: &impl Hash, interval: Duration, now: Timestamp) -> Duration {
     let left = until_moment(image, interval, now);
     if left < interval / 10 { left + interval } else { left }
 }
 
 /// How long it is until an image's moment in the interval. For who has just started: nothing has been seen to yet.
-pub(super) fn until_moment(image: &ImageRef, interval: Duration, now: Timestamp) -> Duration {
+pub(super) fn until_moment(image: &impl Hash, interval: Duration, now: Timestamp) -> Duration {
     let mut hasher = DefaultHasher::new();
     image.hash(&mut hasher);
     let length = i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX).max(1);
@@ -98,7 +95,8 @@ pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
             return false;
         }
         match claim.standing {
-            Standing::Waiting | Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
+            Standing::Leaving | Standing::LeavingAsItIs | Standing::Unrecorded => return false,
+            Standing::Waiting => return !claim.has_to_take(),
             // They are told what they have to be told without a look at AWS.
             Standing::Suspended | Standing::Unreadable => return true,
             Standing::Authoritative | Standing::Additive | Standing::Observing => {}
@@ -113,9 +111,12 @@ pub(super) fn is_settled(claimants: &[Claimant]) -> bool {
                 && (ready.status == "True"
                     || (claim.expired && ready.reason == Reason::Expired.as_str() && available()))
         });
+        // Another image was found since, and everything that is said is about the one before.
+        let named = object.share().filter(|_| object.finds()).and_then(Share::image);
+        let is_about_it = named.is_none_or(|id| status.image.as_ref().is_some_and(|seen| seen.id == *id));
         let over = claim.expired == find(&status.conditions, ConditionType::Expired).is_some();
         let held = !claim.standing.writes() || claim.granted.is_empty() || claimant.is_held();
-        object.is_dealt_with() && well && over && held && !claim.unfinished
+        object.is_dealt_with() && is_about_it && well && over && held && !claim.unfinished
     })
 }
 
@@ -127,14 +128,7 @@ pub(super) fn has_just_ended(claimant: &Claimant) -> bool {
 
 /// How urgent the work on an image is.
 pub(super) fn urgency(claimants: &[Claimant]) -> Urgency {
-    let takes = claimants.iter().any(|Claimant { claim, .. }| {
-        let keeps = |(part, given): (Target, &BTreeSet<Principal>)| {
-            given.is_empty() || claim.lists_on(&part).is_some_and(|listed| given.is_subset(listed))
-        };
-        claim.standing.takes_back()
-            && !(claim.granted.launch.is_subset(&claim.lists) && claim.granted.parts().all(keeps))
-    });
-    if takes {
+    if claimants.iter().any(|claimant| claimant.claim.has_to_take()) {
         Urgency::Take
     } else if is_settled(claimants) {
         Urgency::Check

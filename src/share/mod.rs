@@ -24,6 +24,7 @@ pub mod policy;
 pub mod reconcile;
 pub mod refused;
 mod report;
+pub mod select;
 pub mod settle;
 pub mod status;
 pub mod store;

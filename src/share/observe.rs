@@ -245,7 +245,7 @@ fn hindered_by_state(found: &Image, image: &ImageRef) -> Sight {
 
 /// Whether anything is looked at for a claim.
 fn is_acting(claim: &Claim) -> bool {
-    claim.standing.writes() || matches!(claim.standing, Standing::Observing | Standing::Leaving)
+    claim.standing.takes_back() || claim.standing == Standing::Observing
 }
 
 /// The snapshots whose permissions matter: all of the image's when a claim asks for createVolumePermission, and those on which

@@ -362,7 +362,12 @@ pub fn parties_on(claims: &[Claim], observed: &Observed, target: &Target) -> Vec
         if let (Some(found), Some(listed), true) = (&found, listed, claim.standing.writes() && can_be_given) {
             granted.extend(listed.intersection(found).cloned());
         }
-        Party { standing, lists: listed.cloned().unwrap_or_default(), granted }
+        let mut lists = listed.cloned().unwrap_or_default();
+        // On a part of the image that it had before, it protects only what it gave.
+        if claim.standing == Standing::Waiting {
+            lists.retain(|p| granted.contains(p));
+        }
+        Party { standing, lists, granted }
     });
     let elsewhere = observed.elsewhere.get(target).into_iter().flatten().map(|other| Party {
         standing: Standing::Observing,

@@ -238,7 +238,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// When there is no such identity, or it is not who it should be.
-    async fn reach(&self, site: &Site, policy: &Policy) -> Result<Services, Failure> {
+    pub(super) async fn reach(&self, site: &Site, policy: &Policy) -> Result<Services, Failure> {
         match policy.identities.get(&site.identity) {
             Some(identity) => self.aws.reach(site, identity).await,
             None => Err(Failure::without_an_identity(identity::unknown(site.identity.as_str()))),
@@ -329,7 +329,7 @@ impl Reconciler {
     ) -> Result<Option<usize>, Failed> {
         for (index, claimant) in claimants.iter_mut().enumerate() {
             let record = plan.records.get(&claimant.claim.key).cloned().unwrap_or_default();
-            let (writes, inherits) = (claimant.claim.standing.writes(), claimant.claim.standing == Standing::Suspended);
+            let (writes, inherits) = (claimant.claim.standing.writes(), claimant.claim.standing.inherits());
             let acts = writes && claimant.claim.barred.is_none();
             // Somebody may have taken the finalizer of an object that has moved and not taken everything back.
             let leaves = claimant.claim.standing == Standing::Leaving;
@@ -422,11 +422,17 @@ fn anew(look: &Look) -> Look {
 
 impl Job for Reconciler {
     type Key = Work;
-    /// The account and the Region: they fail, and throttle, apart from each other. Objects that concern no image need neither.
+    /// The account and the Region: they fail, and throttle, apart from each other. Objects for which AWS is not asked need neither.
     type Lane = Option<Site>;
 
     fn place(&self, work: &Work) -> Place<Option<Site>> {
-        let Work::Image(image) = work else { return Place { lane: None, urgency: Urgency::Give } };
+        let image = match work {
+            Work::Image(image) => image,
+            Work::Object(key) => {
+                let object = self.shares.get(key).filter(|object| object.finds());
+                return Place { lane: object.and_then(|object| object.site()), urgency: Urgency::Give };
+            }
+        };
         let claimants = || claimants(image, &self.shares.concerning(image), self.clock.now(), &self.policy.now());
         let urgency = || due::urgency(&claimants());
         // A bug that strikes here must not end the runner; if it strikes in the work itself too, the work's fence reports it.

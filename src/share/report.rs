@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    claim::{Claim, ObjectKey, Standing, images},
+    claim::{Claim, ObjectKey, Standing, images, is_shared},
     claimant::Claimant,
     granted::Granted,
     notices,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        ABANDON, AmiShareStatus, ConditionType, ImageRef, ON_DELETE, Reason,
+        ABANDON, AmiShareStatus, ConditionType, ImageId, ImageRef, ON_DELETE, Reason,
         conditions::find,
         stored::{Content, Stored},
     },
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What is said of an object that can be read and names no image.
-const NO_IMAGE: &str = "spec.image names no image in a way that this operator knows: set spec.image.id";
+const NO_IMAGE: &str = "spec.image names no image in a way that this operator knows: set spec.image.id, name or tags";
 
 impl Reconciler {
     /// Reports to one object after everything is done.
@@ -56,6 +56,11 @@ impl Reconciler {
                 }
             };
         }
+        if claim.standing == Standing::Waiting {
+            let old = object.status();
+            let new = AmiShareStatus { granted: status::left_on_record(&old, claim, view), ..old.clone() };
+            return self.report(claimant, &old, new).await.map(|()| Finished::Well);
+        }
         if !claim.standing.writes() && claim.standing != Standing::Observing {
             self.without_aws(view.image, claimant, now).await?;
             return Ok(Finished::Well);
@@ -66,7 +71,13 @@ impl Reconciler {
             Some(_) => Finished::Stalled,
             None => Finished::Well,
         };
+        let is_shared = object.finds() && is_shared(&new, &view.image.id);
+        let left: Vec<ImageId> = new.granted.iter().map(|given| given.image_id.clone()).collect();
         self.report(claimant, &old, new).await?;
+        // What it gave on the images before this one is not needed any more.
+        for left in left.into_iter().filter(|left| is_shared && *left != view.image.id) {
+            self.queue.ask(Work::Image(view.image.beside(left)), Duration::ZERO);
+        }
         Ok(finished)
     }
 
@@ -83,7 +94,7 @@ impl Reconciler {
         }
         match (&claimant.claim.standing, &claimant.object.content) {
             (Standing::Leaving | Standing::LeavingAsItIs, _) => self.let_go(image, claimant).await,
-            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() != Some(&image.id) => Ok(()),
+            (Standing::Suspended, Content::Share(share)) if share.image() != Some(&image.id) => Ok(()),
             (Standing::Suspended, _) if claimant.suspended() => self.suspended(claimant, now).await,
             (Standing::Unreadable, _) => self.unreadable(claimant, now).await,
             _ => Ok(()),
@@ -198,7 +209,12 @@ impl Reconciler {
     }
 
     /// Stores a status if it differs from what is stored, tells what is new in it, and counts its conditions.
-    async fn report(&self, claimant: &Claimant, old: &AmiShareStatus, new: AmiShareStatus) -> Result<(), WriteError> {
+    pub(super) async fn report(
+        &self,
+        claimant: &Claimant,
+        old: &AmiShareStatus,
+        new: AmiShareStatus,
+    ) -> Result<(), WriteError> {
         let object = &claimant.object;
         if (new != *old && !self.told.is_in_vain(object, &new)) || planted::has(Flaw::WritesAtRest) {
             let stored = self.writer.status(object, &new).await?;
@@ -225,9 +241,12 @@ impl Reconciler {
         }
     }
 
-    /// Sees to an object that concerns no image: one that cannot be read, or that names none.
+    /// Sees to an object that concerns no image, because it cannot be read, or names none, or whose image has to be found.
     pub(super) async fn object_without_image(&self, key: &ObjectKey) -> Result<Next, Failed> {
         let Some(object) = self.shares.get(key) else { return Ok(Next::Rest) };
+        if let Some(share) = object.share().filter(|_| object.finds()) {
+            return self.select(&object, share).await;
+        }
         if !images(&object).is_empty() {
             return Ok(Next::Rest);
         }

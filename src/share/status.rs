@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         AmiShareStatus, ConditionType, ImageRef, Principal, Reason,
-        ami_share::{GrantedOnImage, ImageStatus, SharedWith},
+        ami_share::{GrantedOnImage, ImageStatus, SelectedImage, SharedWith},
         conditions::{Status, Verdict, conditions},
         principal::in_words,
     },
@@ -26,9 +26,13 @@ use crate::{
 };
 
 mod consumers;
+mod selection;
 mod verdicts;
 
+pub use selection::not_found;
+
 use consumers::Consumers;
+use selection::selection;
 use verdicts::{Faults, grants, if_it_were_authoritative, image, launch, pending, volumes};
 
 /// A finished reconcile of one image, as status and events look at it.
@@ -57,6 +61,8 @@ pub struct Subject<'a> {
     pub generation: i64,
     /// The value of its annotation `reconcile.amishare.dev/requestedAt`.
     pub requested_at: Option<&'a str>,
+    /// The image that was found by what its spec says.
+    pub selected: Option<&'a SelectedImage>,
 }
 
 /// The parts of `Ready`, in the order in which its message lists them.
@@ -90,7 +96,7 @@ pub fn status(subject: Subject<'_>, claim: &Claim, view: &View<'_>, now: Timesta
     let hypothetical = (claim.standing == Standing::Observing).then(|| if_it_were_authoritative(claim, view));
     let consumers = Consumers::of(claim, view);
     let parts = Parts {
-        image: image(view),
+        image: selection(subject.selected).unwrap_or_else(|| image(view)),
         launch: launch(claim, view, hypothetical.as_ref()),
         volumes: volumes(claim, view, hypothetical.as_ref()),
         grants: grants(claim, view, &consumers, hypothetical.as_ref()),
@@ -148,7 +154,7 @@ pub fn off(subject: Subject<'_>, claim: &Claim, now: Timestamp) -> Option<AmiSha
     Some(kept_off(subject, claim, refusal, subject.old.granted.clone(), now))
 }
 
-fn kept_off(
+pub(super) fn kept_off(
     subject: Subject<'_>,
     claim: &Claim,
     refusal: &Refusal,
@@ -178,12 +184,17 @@ pub fn unreadable(subject: Subject<'_>, error: &str, now: Timestamp) -> AmiShare
     finish(subject.old.clone(), subject, Verdict::no(Reason::InvalidSpec, message), None, false, now)
 }
 
-/// The status of an object that is about to be acted on, with what it must have on record before that. The conditions change
-/// only when this is a new generation of the spec, so that the repair of drift does not make them flicker.
+/// The status of an object that is about to be acted on, with what it must have on record before that.
 pub fn progressing(subject: Subject<'_>, record: &Granted, image: &ImageRef, now: Timestamp) -> AmiShareStatus {
     let stored = Granted::on(&image.id, &subject.old.granted);
     let granted = stored.union(record).replace_in(&image.id, &subject.old.granted);
-    let mut status = AmiShareStatus { granted, ..subject.old.clone() };
+    AmiShareStatus { granted, ..begun(subject, now) }
+}
+
+/// The status of an object that is about to be acted on. The conditions change only when this is a new generation of the spec, so
+/// that the repair of drift does not make them flicker.
+pub fn begun(subject: Subject<'_>, now: Timestamp) -> AmiShareStatus {
+    let mut status = subject.old.clone();
     if status.observed_generation != Some(subject.generation) {
         let acting = Verdict::unknown(Reason::Progressing, "acting on the spec");
         let parts = [
@@ -269,10 +280,13 @@ pub fn not_taken_back(claim: &Claim, view: &View<'_>) -> Option<Refusal> {
 /// What a claim has on record after the plan was carried out.
 fn record(claim: &Claim, view: &View<'_>) -> Granted {
     let mut record = view.plan.records.get(&claim.key).cloned().unwrap_or_default();
-    if !(claim.standing.writes() || claim.standing.leaves()) {
+    if !(claim.standing.takes_back() || claim.standing.leaves()) {
         return record;
     }
     let target = Target::Image(view.image.id.clone());
+    if claim.standing == Standing::Waiting {
+        return waiting_record(record, &target, view);
+    }
     if let Some(held) = &view.after.launch {
         record.launch.retain(|p| held.contains(p) || view.outcome.unfinished(&target, p));
     }
@@ -288,6 +302,23 @@ fn record(claim: &Claim, view: &View<'_>) -> Granted {
         };
         let given = given.iter().filter(stays).cloned().collect();
         left.put(target, given);
+    }
+    left
+}
+
+/// What one that gives nothing has on record: whatever was not taken back. AWS may show late what it gave.
+fn waiting_record(mut record: Granted, image: &Target, view: &View<'_>) -> Granted {
+    let is_taken = |target: &Target, held: Option<&BTreeSet<Principal>>, p: &Principal| {
+        let is_held = held.is_none_or(|held| held.contains(p));
+        view.plan.takes(target, p) && !is_held && !view.outcome.unfinished(target, p)
+    };
+    let launch = std::mem::take(&mut record.launch);
+    let stays = |p: &Principal| !is_taken(image, view.after.launch.as_ref(), p);
+    let mut left = Granted { launch: launch.into_iter().filter(stays).collect(), ..Granted::default() };
+    for (target, given) in record.parts() {
+        let held = view.after.on(&target).and_then(Permissions::known);
+        let stays = |p: &&Principal| !is_taken(&target, held.as_ref(), p);
+        left.put(target.clone(), given.iter().filter(stays).cloned().collect());
     }
     left
 }
@@ -320,6 +351,7 @@ fn finish(
     status.conditions = conditions(&subject.old.conditions, verdicts, subject.generation, now);
     status.observed_generation = Some(subject.generation);
     status.last_handled_reconcile_at = handled(subject);
+    status.selected = subject.selected.cloned();
     status
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{
-    claim::{Claim, ObjectKey, asks_unseen, has_on_record, has_part, images, listed_for_parts, named, parts},
+    claim::{Claim, ObjectKey, Standing, asks_unseen, has_on_record, has_part, images, listed_for_parts, named, parts},
     observed::Elsewhere,
     policy::Policy,
 };
@@ -30,7 +30,7 @@ use crate::{
 pub enum Work {
     /// Reconcile an image.
     Image(ImageRef),
-    /// Look after an object that concerns no image.
+    /// Look after an object that concerns no image, or find the image of one.
     Object(ObjectKey),
 }
 
@@ -160,7 +160,9 @@ impl Shares {
     /// All work that there could be.
     pub fn everything(&self) -> BTreeSet<Work> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.by_image.keys().cloned().map(Work::Image).collect()
+        let finding = inner.objects.iter().filter(|(_, object)| object.finds());
+        let finding = finding.map(|(key, _)| Work::Object(ObjectKey::clone(key)));
+        inner.by_image.keys().cloned().map(Work::Image).chain(finding).collect()
     }
 
     /// The images of an account in a Region.
@@ -253,6 +255,10 @@ fn protects(claim: &Claim, target: &Target) -> Option<BTreeSet<Principal>> {
     let listed = claim.lists_on(target).filter(|_| !claim.standing.leaves());
     let launch = matches!(target, Target::Grants(_)).then_some(&claim.granted.launch);
     let used = launch.zip(claim.granted.of(target)).map(|(launch, grants)| launch & grants);
+    if claim.standing == Standing::Waiting {
+        let given = claim.granted.of(target);
+        return listed.zip(given).map(|(listed, given)| listed & given);
+    }
     match (listed, used) {
         (None, None) => None,
         (listed, used) => Some(listed.into_iter().flatten().cloned().chain(used.into_iter().flatten()).collect()),
@@ -352,19 +358,21 @@ impl Inner {
         // We have dropped its record on an image that it has left, and the answer to that was lost: whoever gets the answer asks
         // for the image that it names now, which reports that something was still to be taken back.
         let let_go = !left.is_subset(&concerned);
+        // Somebody has changed which image was found for it.
+        let names_another = before.as_ref().is_some_and(|before| named(before) != named(&object));
         if lost_finalizer
             || lost_status
             || let_go
+            || names_another
             || before.as_ref().map(|b| fingerprint(b)) != Some(fingerprint(&object))
         {
-            if concerned.is_empty() {
+            if concerned.is_empty() || object.finds() {
                 effect.work.insert(Work::Object(ObjectKey::clone(&key)));
             }
             effect.work.extend(left.into_iter().chain(concerned).map(Work::Image));
             // Whom it protected on what is a part of another image too may have to lose it there.
-            let protects_less = |before: &Arc<Stored>| {
-                named(before) != named(&object) || !listed_for_parts(before).is_subset(&listed_for_parts(&object))
-            };
+            let protects_less =
+                |before: &Arc<Stored>| names_another || !listed_for_parts(before).is_subset(&listed_for_parts(&object));
             if before.as_ref().is_some_and(protects_less) {
                 effect.work.extend(self.answering(&said, &key).into_iter().map(Work::Image));
             }

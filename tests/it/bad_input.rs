@@ -149,7 +149,7 @@ async fn every_malformed_object_says_what_is_wrong_with_it() {
         ("eager", "unknown variant `Eager`"),
         ("text", "invalid type: string \"share it with everybody\""),
         ("nothing", "spec"),
-        ("no-image", "spec.image names no image in a way that this operator knows: set spec.image.id"),
+        ("no-image", "spec.image names no image in a way that this operator knows: set spec.image.id, name or tags"),
         ("numbers", "invalid type: integer `7`, expected a string"),
         ("endless", "\"for ever\" is not a length of time, such as 10m or 1h30m"),
     ] {

@@ -36,6 +36,7 @@ mod refusals;
 mod schedule;
 mod schedules;
 mod schema;
+mod selecting;
 mod sharing;
 mod snapshots;
 #[allow(dead_code, unreachable_pub)] // The unit tests use the rest.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use amishare::{
-    api::{GrantOperation, GrantsOn, Principal, Site, source_image::SourceImage},
+    api::{GrantOperation, GrantsOn, ImageSelector, Principal, Site},
     aws::{
         Aws, Freshness,
         words::{CopyOrder, KeyManager},
@@ -283,7 +283,7 @@ async fn moto_copies_an_image_and_has_the_copy_deleted() {
         token: "token".into(),
     };
     let id = copies.copy(&order, &|| true).await.unwrap();
-    let named = SourceImage { name: Some("copied-to-*".into()), ..SourceImage::default() };
+    let named = ImageSelector { name: Some("copied-to-*".into()), ..ImageSelector::default() };
     let look = || async { copies.matching(&named, None, Urgency::Check).await.unwrap() };
     let found = look().await.into_iter().find(|copy| copy.id == id).unwrap();
     assert_eq!((found.name.as_deref(), found.state.as_str()), (Some("copied-to-eu"), "available"));

@@ -175,7 +175,7 @@ async fn twenty_accounts_are_given_in_one_call_and_exchanged_for_others_in_one_c
 }
 
 /// Wipes the status of a share, as a restore from a backup without statuses does.
-async fn wipe_status(world: &World, name: &str) {
+pub async fn wipe_status(world: &World, name: &str) {
     let patch = ["patch", "amishare", name, "--subresource=status", "--type=merge", "--patch", r#"{"status": null}"#];
     world.kubectl(&patch).await;
 }

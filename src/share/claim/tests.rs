@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    api::conditions::Verdict,
     aws::failure::Failure,
     share::{
         observed::Target,
@@ -144,6 +145,66 @@ fn a_share_that_has_moved_and_is_suspended_keeps_its_record_and_lists_nobody_her
     let moved = claim(share("a").accounts([1]).of(&image(2)).gave([1]).suspended());
     assert_eq!((moved.standing, moved.lists), (Standing::Suspended, BTreeSet::new()));
     assert_eq!(moved.granted.launch, accounts([1]));
+}
+
+#[test]
+fn a_share_whose_image_has_to_be_found_is_on_the_one_that_was_found_by_what_its_spec_says() {
+    let found = share("a").accounts([1]).finds("golden*", Some(&image(1)));
+    assert_eq!(claim(found.clone()).standing, Standing::Authoritative);
+    assert_eq!(claim(found.clone().additive()).standing, Standing::Additive);
+    let mut object = found.build();
+    crate::share::testing::share::edit(&mut object, |spec| spec.image.name = Some("silver*".into()));
+    assert_eq!(named(&object), None, "what was found before is not what is meant now");
+    assert_eq!(Claim::on(&image(1), &object, now(), &lenient()), None);
+}
+
+#[test]
+fn a_share_keeps_the_image_before_for_whom_it_lists_until_the_one_that_it_has_to_find_is_shared() {
+    for found in [None, Some(&image(2))] {
+        let waits = claim(share("a").accounts([1, 3]).gave([1, 2]).finds("golden*", found));
+        assert_eq!((waits.standing, &waits.lists), (Standing::Waiting, &accounts([1])), "3 was given nothing here");
+        assert!(waits.has_to_take(), "2 is not listed any more");
+        assert!(!claim(share("a").accounts([1]).gave([1]).finds("golden*", found)).has_to_take());
+    }
+    let mut object = share("a").accounts([1]).gave([1]).finds("golden*", Some(&image(2))).build();
+    let mut status = object.status();
+    status.image = Some(ImageStatus {
+        id: image(2).id,
+        name: None,
+        owner_id: None,
+        state: "available".into(),
+        public: false,
+        encrypted: false,
+        snapshot_ids: [].into_iter().collect(),
+        kms_key_arns: [].into_iter().collect(),
+    });
+    status.conditions = crate::api::conditions::conditions(
+        &[],
+        PARTS.map(|part| (part, Verdict::yes(Reason::Synced, "shared"))),
+        1,
+        now(),
+    );
+    crate::share::testing::share::store_status(&mut object, status.clone());
+    let on = |object: &Stored| Claim::on(&image(1), object, now(), &lenient()).unwrap().standing;
+    assert_eq!(on(&object), Standing::Leaving, "the new one is shared");
+    status.conditions[1].status = "False".into();
+    crate::share::testing::share::store_status(&mut object, status);
+    assert_eq!(on(&object), Standing::Waiting);
+}
+
+#[test]
+fn a_share_without_its_image_lets_go_of_the_one_before_when_it_is_over_or_may_not_share_at_all() {
+    let waits = || share("a").accounts([1]).gave([1]).finds("golden*", None);
+    assert_eq!(claim(waits().expired()).standing, Standing::Leaving);
+    assert_eq!(claim(waits().deleting()).standing, Standing::Leaving);
+    assert_eq!(claim(waits().suspended()).standing, Standing::Suspended);
+    assert_eq!(claim(waits().observe()).standing, Standing::Suspended);
+    assert_eq!(claim(waits().observe().retain()).standing, Standing::Suspended);
+    assert_eq!(claim(waits().retain()).standing, Standing::Waiting, "which of the two it is to retain is not known");
+    let found = share("a").accounts([1]).gave([1]).finds("golden*", Some(&image(2)));
+    assert_eq!(claim(found.clone().retain()).standing, Standing::LeavingAsItIs);
+    assert_eq!(claim(found.expired()).standing, Standing::Leaving);
+    assert_eq!(kept_off(waits()).standing, Standing::Leaving);
 }
 
 #[test]

@@ -88,7 +88,7 @@ proptest! {
     #[test]
     fn a_claim_that_neither_gives_nor_leaves_changes_nothing(case in any_case()) {
         let mut world = case.world();
-        let quiet = |c: &super::super::claim::Claim| !c.standing.writes() && c.standing != Standing::Leaving;
+        let quiet = |c: &super::super::claim::Claim| !c.standing.takes_back();
         let only_quiet = world.cluster.claims(&image(1)).iter().all(quiet);
         let before = world.aws.clone();
         world.reconcile(&image(1));

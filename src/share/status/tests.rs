@@ -427,7 +427,7 @@ fn a_new_generation_is_acted_on_in_sight_and_the_repair_of_drift_is_not() {
     world.settle();
     let granted = Granted { launch: accounts([2]), ..Granted::default() };
     let (old, generation) = (world.cluster.status("a"), 1);
-    let subject = Subject { old: &old, generation, requested_at: None };
+    let subject = Subject { old: &old, generation, requested_at: None, selected: None };
     let status = progressing(subject, &granted, &image(1), crate::share::testing::now());
     assert_eq!(status.conditions, old.conditions);
     assert_eq!(Granted::on(&image(1).id, &status.granted).launch, accounts([1, 2]), "what was on record stays");
@@ -437,7 +437,7 @@ fn a_new_generation_is_acted_on_in_sight_and_the_repair_of_drift_is_not() {
 fn the_request_to_reconcile_is_echoed_within_its_bound() {
     let old = AmiShareStatus::default();
     let mut object = share("a").generation(7).annotated(crate::api::REQUESTED_AT, &"ä".repeat(300)).build();
-    let subject = Subject { old: &old, generation: 7, requested_at: object.requested_at() };
+    let subject = Subject { old: &old, generation: 7, requested_at: object.requested_at(), selected: None };
     let status = suspended(subject, crate::share::testing::now());
     assert_eq!(status.last_handled_reconcile_at.as_ref().unwrap().chars().count(), 256);
     assert_eq!(status.observed_generation, Some(7));

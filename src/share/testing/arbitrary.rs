@@ -60,6 +60,12 @@ pub enum Fate {
     Deleting,
     Abandoned,
     Moved,
+    /// Its image has to be found, and was.
+    Found,
+    /// Another image was found for it.
+    FoundAnother,
+    /// No image was found for it, though there was one.
+    Lost,
     Unreadable,
 }
 
@@ -107,7 +113,8 @@ fn volume_accounts() -> impl Strategy<Value = Principals> {
 pub fn any_share() -> impl Strategy<Value = ShareCase> {
     let fate = prop_oneof![
         8 => Just(Fate::Alive), 1 => Just(Fate::Suspended), 1 => Just(Fate::Expired), 2 => Just(Fate::Deleting),
-        1 => Just(Fate::Abandoned), 1 => Just(Fate::Moved), 1 => Just(Fate::Unreadable),
+        1 => Just(Fate::Abandoned), 1 => Just(Fate::Moved), 1 => Just(Fate::Unreadable), 1 => Just(Fate::Found),
+        1 => Just(Fate::FoundAnother), 1 => Just(Fate::Lost),
     ];
     let given = vec(prop_oneof![2 => Just(Principals::new()), 1 => volume_accounts()], 3);
     let launch = prop_oneof![1 => Just(Principals::new()), 1 => principals()];
@@ -264,6 +271,10 @@ impl ShareCase {
             Fate::Deleting => build.deleting(),
             Fate::Abandoned => build.deleting().abandoned(),
             Fate::Moved => build.of(&image(2)),
+            Fate::Found => build.finds("golden*", Some(&image(1))),
+            Fate::FoundAnother => build.finds("golden*", Some(&image(2))),
+            // One that has given nothing is on no image.
+            Fate::Lost => build.finds("golden*", granted.is_empty().then(|| image(1)).as_ref()),
             Fate::Unreadable => build.unreadable(),
         }
     }

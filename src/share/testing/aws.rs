@@ -169,7 +169,7 @@ impl Aws {
             return Err(failure.clone());
         }
         let (sight, launch) = self.see(image);
-        let acting = |c: &&Claim| c.standing.writes() || matches!(c.standing, Standing::Observing | Standing::Leaving);
+        let acting = |c: &&Claim| c.standing.takes_back() || c.standing == Standing::Observing;
         let mut looked_at: BTreeSet<SnapshotId> =
             claims.iter().filter(acting).flat_map(|c| c.granted.volumes.keys().cloned()).collect();
         if let (Sight::Shareable(image), true) =
@@ -199,7 +199,7 @@ impl Aws {
 
     /// The keys and the grants on them. Nobody is let use a key by its policy but its owner.
     fn see_keys(&self, observed: &mut Observed, claims: &[Claim]) {
-        let acting = |c: &&Claim| c.standing.writes() || matches!(c.standing, Standing::Observing | Standing::Leaving);
+        let acting = |c: &&Claim| c.standing.takes_back() || c.standing == Standing::Observing;
         let encryption = observed.sight.image().map(|image| self.images[&image.id].encryption);
         let mut image_key = match encryption {
             None | Some(Encryption::None) => None,

@@ -82,7 +82,7 @@ impl Cluster {
 
     /// What has to be stored before anything is done, up to the given number of objects.
     pub fn secure(&mut self, image: &ImageRef, claims: &[Claim], plan: &Plan, objects: usize) {
-        let keeps = |claim: &&Claim| claim.standing.writes() || claim.standing == Standing::Suspended;
+        let keeps = |claim: &&Claim| claim.standing.writes() || claim.standing.inherits();
         for claim in claims.iter().filter(keeps).take(objects) {
             let record = &plan.records[&claim.key];
             let old = self.objects[&claim.key].status();
@@ -129,6 +129,10 @@ impl Cluster {
                         self.store(&claim.key, new);
                     }
                 },
+                Standing::Waiting => {
+                    let granted = status::left_on_record(&old, claim, &view);
+                    self.store(&claim.key, AmiShareStatus { granted, ..old.clone() });
+                }
                 Standing::Authoritative | Standing::Additive | Standing::Observing => {
                     let new = status::status(subject, claim, &view, self.now);
                     self.store(&claim.key, new);
@@ -148,7 +152,7 @@ impl Cluster {
         }
         let new = match (claim.standing, &object.content) {
             (Standing::Leaving | Standing::LeavingAsItIs, _) => return self.let_go(image, claim),
-            (Standing::Suspended, Content::Share(share)) if share.spec.image.id.as_ref() == Some(&image.id) => {
+            (Standing::Suspended, Content::Share(share)) if share.image() == Some(&image.id) => {
                 status::suspended(subject, self.now)
             }
             (Standing::Unreadable, Content::Unreadable(unreadable)) => {
@@ -201,7 +205,9 @@ impl Cluster {
 
     fn subject<'a>(&self, key: &ObjectKey, old: &'a AmiShareStatus) -> Subject<'a> {
         let generation = self.objects[key].metadata.generation.unwrap_or_default();
-        Subject { old, generation, requested_at: None }
+        let wanted = self.objects[key].share().map(|share| &share.spec.image);
+        let selected = old.selected.as_ref().filter(|selected| wanted.is_some_and(|w| w.finds() && *w == selected.by));
+        Subject { old, generation, requested_at: None, selected }
     }
 
     fn is_deleting(&self, key: &ObjectKey) -> bool {

@@ -61,7 +61,7 @@ pub fn must_hold(
                 };
                 speaks_for_it || has_given(claim)
             }
-            Standing::Additive | Standing::Leaving => has_given(claim),
+            Standing::Additive | Standing::Leaving | Standing::Waiting => has_given(claim),
             _ => false,
         };
         let is_listed = (is_the_images && claims.iter().any(lists)) || is_listed_elsewhere(before, target, principal);
@@ -166,7 +166,7 @@ fn is_taken_from_the_unshareable(
     let is_known = before.has(target).is_some() || before.sight.is_gone();
     let takes = |claim: &Claim| match claim.standing {
         _ if barred(claim) => gives_up(claim),
-        Standing::Leaving => true,
+        Standing::Leaving | Standing::Waiting => true,
         Standing::Authoritative | Standing::Additive => {
             let asks = claim.lists_on(target).is_some() || (!is_known && asks_for_grants(claim, target));
             is_known || !is_the_images || !asks
@@ -220,6 +220,10 @@ fn is_listed_elsewhere(before: &Observed, target: &Target, principal: &Principal
 
 /// Whether the claim lists the principal for the target.
 pub fn listed(claim: &Claim, target: &Target, principal: &Principal) -> bool {
+    // On the image that it had before, one protects only what it gave.
+    if claim.standing == Standing::Waiting && !on_record(claim, target, principal) {
+        return false;
+    }
     match target {
         Target::Image(_) => claim.lists.contains(principal),
         Target::Snapshot(_) => claim.lists_for_volumes.as_ref().is_some_and(|lists| lists.contains(principal)),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use amishare::{
     api::{
         ABANDON, AccountId, AmiShare, AmiShareSpec, AmiShareStatus, ConditionType, FINALIZER, GrantOperation,
-        IdentityName, ImageRef, Interval, ON_DELETE, Principal, Reason, Site,
-        ami_share::{CreateVolumePermission, DeletionPolicy, ImageSelector, Kms, KmsGrants, ShareMode, ShareWith},
+        IdentityName, ImageRef, ImageSelector, Interval, ON_DELETE, Principal, Reason, Site,
+        ami_share::{CreateVolumePermission, DeletionPolicy, Kms, KmsGrants, SelectedImage, ShareMode, ShareWith},
         conditions::whole_seconds,
         stored::{Content, Share, Stored, Unreadable},
     },
@@ -31,7 +31,7 @@ pub fn share(name: &str) -> Build {
     let spec = AmiShareSpec {
         identity: IdentityName::default(),
         region: image(1).site.region,
-        image: ImageSelector { id: Some(image(1).id) },
+        image: ImageSelector::by_id(image(1).id),
         share_with: ShareWith::default(),
         create_volume_permission: CreateVolumePermission::None,
         kms: Kms::default(),
@@ -134,9 +134,18 @@ impl Build {
         self.with(|spec| (spec.region, spec.image.id) = (image.region().clone(), Some(image.id.clone())))
     }
 
+    /// Has to find its image by this name, and has found this one.
+    pub fn finds(mut self, name: &str, found: Option<&ImageRef>) -> Self {
+        let by = ImageSelector { name: Some(name.into()), ..ImageSelector::default() };
+        self.share.spec.image = by.clone();
+        let image_id = found.map(|found| found.id.clone());
+        self.share.status.get_or_insert_default().selected = Some(SelectedImage { by, image_id, problem: None });
+        self
+    }
+
     /// Names no image in a way that this version knows.
     pub fn of_no_image(self) -> Self {
-        self.with(|spec| spec.image.id = None)
+        self.with(|spec| spec.image = ImageSelector::default())
     }
 
     pub fn interval(self, interval: &str) -> Self {
@@ -213,7 +222,7 @@ impl Build {
             return Stored { metadata, content: Content::Share(Box::new(Share { spec, status })) };
         }
         let site = Site { identity: spec.identity, region: spec.region };
-        let named = spec.image.id.map(|id| ImageRef { site: site.clone(), id });
+        let named = spec.image.id.clone().map(|id| ImageRef { site: site.clone(), id });
         let content = Content::Unreadable(Box::new(Unreadable {
             error: "unknown variant `Eager`".into(),
             site: Some(site),

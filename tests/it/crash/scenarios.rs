@@ -364,6 +364,73 @@ pub fn image_replaced_and_deleted() -> Scenario {
     }
 }
 
+/// [`IMAGE`] and [`OTHER_IMAGE`], which is newer; both have a role, and one of them is found by it.
+const ROLES: &str = r#"
+images:
+  - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", snapshots: [snap-0123456789abcdef0], tags: {role: base},
+     created: "2026-01-01T00:00:00Z"}
+  - {id: ami-0fedcba9876543210, region: us-east-1, owner: "999988887777", snapshots: [snap-0fedcba9876543210], tags: {role: next},
+     created: "2026-02-01T00:00:00Z"}
+"#;
+
+/// The spec of a share of the newest image with a role, and its snapshots.
+fn newest(role: &str, accounts: &[&str]) -> serde_json::Value {
+    let mut spec = with_volumes(accounts);
+    spec["image"] = json!({"tags": {"role": role}, "newest": true});
+    spec
+}
+
+pub fn image_found() -> Scenario {
+    Scenario {
+        name: "image found",
+        world: ROLES,
+        trigger: vec![Create("base", newest("*", &[A, B]))],
+        done: |end| end.held.on(OTHER_IMAGE) == set(&[A, B]) && end.held.on(OTHER_SNAPSHOT) == set(&[A, B]),
+        reaches: &[Images, IsNewest, Hold, Record, Give, Status, Event],
+        ..Scenario::default()
+    }
+}
+
+pub fn newer_image_found() -> Scenario {
+    Scenario {
+        name: "newer image found",
+        world: ROLES,
+        before: vec![Create("base", newest("base", &[A, B]))],
+        trigger: vec![InAws(
+            "CreateTags",
+            vec![("ResourceId.1", OTHER_IMAGE), ("Tag.1.Key", "role"), ("Tag.1.Value", "base")],
+        )],
+        is_drift: true,
+        done: |end| end.held.on(OTHER_IMAGE) == set(&[A, B]) && end.held.on(IMAGE).is_empty(),
+        reaches: &[Images, Give, Take, TakeVolumes, Status],
+        ..Scenario::default()
+    }
+}
+
+pub fn another_image_looked_for() -> Scenario {
+    Scenario {
+        name: "another image looked for, and fewer accounts",
+        world: ROLES,
+        before: vec![Create("base", newest("base", &[A, B]))],
+        trigger: vec![Change("base", newest("next", &[B, C]))],
+        done: |end| end.held.on(OTHER_IMAGE) == set(&[B, C]) && end.held.on(IMAGE).is_empty(),
+        reaches: &[Give, Take],
+        ..Scenario::default()
+    }
+}
+
+pub fn no_image_found_and_deleted() -> Scenario {
+    Scenario {
+        name: "no image found any more, then deleted",
+        world: ROLES,
+        before: vec![Create("base", newest("base", &[A, B]))],
+        trigger: vec![Change("base", newest("none", &[B])), Delete("base")],
+        done: |end| end.objects.is_empty() && end.held.on(SNAPSHOT).is_empty() && end.held.on(IMAGE).is_empty(),
+        reaches: &[Take, TakeVolumes, LetGo],
+        ..Scenario::default()
+    }
+}
+
 pub fn image_replaced_beside_another() -> Scenario {
     Scenario {
         name: "image replaced beside another share",

@@ -209,7 +209,7 @@ async fn a_source_that_is_named_in_two_ways_or_in_none_is_refused_when_it_is_app
     };
     for image in [json!({}), json!({"id": IMAGE, "name": "golden"}), json!({"newest": true})] {
         let error = refused(image.clone()).await;
-        assert!(error.contains("name the source in exactly one way"), "{image}: {error}");
+        assert!(error.contains("name the image in exactly one way"), "{image}: {error}");
     }
     for image in [json!({"id": IMAGE, "newest": true}), json!({"id": IMAGE, "owner": "amazon"})] {
         let error = refused(image.clone()).await;

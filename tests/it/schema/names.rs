@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 
 use super::{check, judge, spec, world};
 
-const WAYS: &str =
-    "spec.image.id: Invalid value: name the image in exactly one way: set id, such as id: ami-0123456789abcdef0";
+const WAYS: &str = "spec.image: Invalid value: name the image in exactly one way: set id, such as id: ami-0123456789abcdef0, or set name, tags or both";
 
 #[tokio::test]
 async fn an_image_has_to_be_named_in_one_way() {
@@ -30,11 +29,34 @@ async fn an_image_has_to_be_named_in_one_way() {
             ("set-to-null", image("null")),
             ("without", "{region: us-east-1, shareWith: {}}".into()),
             ("text", image("ami-12345678")),
+            ("by-name", image("{name: golden-*}")),
+            ("by-tags", image("{tags: {team: platform}, newest: true, owner: self}")),
+            ("by-both", image("{name: golden-*, tags: {team: plat*}, owner: \"111122223333\"}")),
+            ("by-id-and-name", image("{id: ami-12345678, name: golden}")),
+            ("by-newest", image("{newest: true}")),
+            ("newest-of-one", image("{id: ami-12345678, newest: true}")),
+            ("owner-of-one", image("{id: ami-12345678, owner: self}")),
+            ("amazons", image("{name: al2023-*, newest: true, owner: amazon}")),
+            ("odd-name", image("{name: \"golden$\"}")),
+            ("odd-owner", image("{name: golden, owner: me}")),
+            ("no-tags", image("{name: golden, tags: {}}")),
         ],
     )
     .await;
     answers.accepts("by-id");
     answers.accepts("by-short-id");
+    for name in ["by-name", "by-tags", "by-both"] {
+        answers.accepts(name);
+    }
+    answers.refuses("by-id-and-name", WAYS);
+    answers.refuses("by-newest", WAYS);
+    let found = "spec.image: Invalid value: owner and newest are for images that are found by name or tags; remove them, or remove id";
+    answers.refuses("newest-of-one", found);
+    answers.refuses("owner-of-one", found);
+    answers.refuses("amazons", "only the owner of an image can share it: remove owner");
+    answers.refuses("odd-name", "spec.image.name in body should match");
+    answers.refuses("odd-owner", "spec.image.owner in body should match");
+    answers.refuses("no-tags", "spec.image.tags in body should have at least 1 properties");
     answers.refuses("by-nothing", WAYS);
     answers.refuses("by-null", WAYS);
     answers.refuses("set-to-null", "spec.image: Required value");

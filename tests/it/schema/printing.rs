@@ -37,7 +37,7 @@ async fn kubectl_get_shows_what_is_shared_and_whether_it_works() {
     assert_eq!(cells(lines[1])[..6], ["base", "ami-12345678", "us-east-1", "2", "True", "Synced"]);
     let table = world.kubectl(&["get", "amishare", "-o", "wide"]).await;
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(cells(lines[0])[7..], ["MODE", "IDENTITY", "MESSAGE"]);
+    assert_eq!(cells(lines[0])[7..], ["SELECTED", "MODE", "IDENTITY", "MESSAGE"]);
     assert_eq!(cells(lines[1])[7..], ["Authoritative", "default", "shared with 2 accounts"]);
 }
 

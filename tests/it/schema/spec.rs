@@ -136,8 +136,8 @@ async fn a_misspelled_field_is_refused_by_its_name() {
         (spec("{accounts: [\"111122223333\"]}", ""), "unknown field \"spec.shareWith.accounts\""),
         (spec("{}", ", intervall: 10m"), "unknown field \"spec.intervall\""),
         (
-            "{region: us-east-1, image: {id: ami-12345678, name: golden}, shareWith: {}}".into(),
-            "unknown field \"spec.image.name\"",
+            "{region: us-east-1, image: {id: ami-12345678, nam: golden}, shareWith: {}}".into(),
+            "unknown field \"spec.image.nam\"",
         ),
     ];
     for (spec, message) in fields {

@@ -1,4 +1,4 @@
-//! Which image a distribution copies: one by its id, or one that is found.
+//! Which image is meant: one by its id, or one that is found.
 
 #![allow(clippy::duplicated_attributes, reason = "kube's derive repeats the attributes that it passes on")]
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageId;
 
-/// Which image is copied: one by its id, or the one that has a name and tags. Of those that can be found, only available images count that
+/// Which image is meant: one by its id, or the one that has a name and tags. Of those that can be found, only available images count that
 /// are not deprecated, and no copies that an AmiDistribution has made.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.id) != (has(self.name) || has(self.tags))")
-    .message("name the source in exactly one way: set id, such as id: ami-0123456789abcdef0, or set name, tags or both, by which it is found"))]
-#[x_kube(validation = Rule::new("!has(self.id) || (!has(self.owner) && !self.newest)")
+    .message("name the image in exactly one way: set id, such as id: ami-0123456789abcdef0, or set name, tags or both, by which it is found"))]
+#[x_kube(validation = Rule::new("!has(self.id) || (!has(self.owner) && (!has(self.newest) || !self.newest))")
     .message("owner and newest are for images that are found by name or tags; remove them, or remove id"))]
-pub struct SourceImage {
-    /// The image's id.
+pub struct ImageSelector {
+    /// The image's id in its Region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<ImageId>,
 
@@ -33,15 +33,27 @@ pub struct SourceImage {
     #[schemars(schema_with = "tags")]
     pub tags: BTreeMap<String, String>,
 
-    /// The account that owns the image, or amazon. Without it, the account of the source's identity.
+    /// The account that owns the image, or amazon. Without it, the account of the identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12), regex(pattern = r"^([0-9]{12}|self|amazon)$"))]
     pub owner: Option<String>,
 
-    /// Whether the newest is taken where several images are found. When a newer one appears, it is copied to every target, and the copies
-    /// of the one before follow spec.retention. Without it, several are an error.
-    #[serde(default)]
+    /// Whether the newest is taken where several images are found, and a newer one that appears takes its place. Without it, several
+    /// are an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest: bool,
+}
+
+impl ImageSelector {
+    /// The image with this id.
+    pub fn by_id(id: ImageId) -> Self {
+        Self { id: Some(id), ..Self::default() }
+    }
+
+    /// Whether the image has to be found.
+    pub fn finds(&self) -> bool {
+        self.id.is_none() && (self.name.is_some() || !self.tags.is_empty())
+    }
 }
 
 /// As many filters as EC2 takes (aws.md section 1.2), with room for ours.
@@ -58,7 +70,7 @@ fn tags(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-impl fmt::Display for SourceImage {
+impl fmt::Display for ImageSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(id) = &self.id {
             return write!(f, "{id}");
