@@ -132,7 +132,7 @@ pub enum Reason {
     /// Of an AmiDistribution: a copy has failed; the message has AWS's reason. It is tried again a few times by itself, each time
     /// later, and then when somebody changes the spec or asks for it.
     CopyFailed,
-    /// Of an AmiDistribution: several images have the name and tags of the source, and the spec does not say that the newest is meant.
+    /// Several images have the name and tags by which one is looked for, and the spec does not say that the newest is meant.
     ImageAmbiguous,
     /// Of an AmiDistribution: another image of the target's account and Region has the name that the copy is to have.
     NameTaken,
