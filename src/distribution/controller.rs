@@ -157,7 +157,7 @@ impl Watches {
                         failures.store(0, std::sync::atomic::Ordering::Relaxed);
                     }
                     let listed = matches!(event, watcher::Event::InitDone);
-                    let changes = mirror.take_in(index, event);
+                    let changes = mirror.take_in(index, scope.as_deref(), event);
                     if listed {
                         self.gate.lock().unwrap_or_else(PoisonError::into_inner).not_listed.remove(&(kind, index));
                         self.readiness.ready(&who);

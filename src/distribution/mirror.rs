@@ -3,7 +3,7 @@
 //! State without I/O.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -21,8 +21,21 @@ pub type Change<K> = (Option<Arc<K>>, Option<Arc<K>>);
 #[derive(Debug)]
 struct Inner<K> {
     objects: HashMap<ObjectKey, Held<K>>,
-    /// Of every list that is under way, what was in it so far.
-    listed: HashMap<usize, HashSet<ObjectKey>>,
+    /// Of every list that is under way.
+    listing: HashMap<usize, Listing>,
+    /// The uids of objects that are no more: an answer to a write of ours can come after the news that its object is gone.
+    gone: VecDeque<String>,
+}
+
+/// How many of those are remembered. Answers are waited for for seconds.
+const REMEMBERED: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Listing {
+    /// What was in it so far.
+    listed: HashSet<ObjectKey>,
+    /// What no watch had told of when it began: what was written here, and whose watch broke before it told of it.
+    untold: HashSet<ObjectKey>,
 }
 
 #[derive(Debug)]
@@ -39,7 +52,7 @@ impl<K> Clone for Mirror<K> {
 
 impl<K> Default for Mirror<K> {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(Inner { objects: HashMap::new(), listed: HashMap::new() })))
+        Self(Arc::new(RwLock::new(Inner { objects: HashMap::new(), listing: HashMap::new(), gone: VecDeque::new() })))
     }
 }
 
@@ -50,25 +63,31 @@ fn is_older<K: Resource>(object: &K, known: &K) -> bool {
 }
 
 impl<K: Resource> Mirror<K> {
-    /// Takes in what a watch tells. Returns every version before and after it that differs.
-    pub fn take_in(&self, watch: usize, event: Event<K>) -> Vec<Change<K>> {
+    /// Takes in what a watch tells of a namespace, or of all. Returns every version before and after it that differs.
+    pub fn take_in(&self, watch: usize, namespace: Option<&str>, event: Event<K>) -> Vec<Change<K>> {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Init => {
-                inner.listed.insert(watch, HashSet::new());
+                let is_here = |key: &ObjectKey| namespace.is_none_or(|namespace| namespace == key.namespace);
+                let untold = inner.objects.iter().filter(|(key, held)| held.watch.is_none() && is_here(key));
+                let untold = untold.map(|(key, _)| key.clone()).collect();
+                inner.listing.insert(watch, Listing { untold, ..Listing::default() });
                 Vec::new()
             }
             Event::InitApply(object) => {
-                inner.listed.entry(watch).or_default().insert(ObjectKey::of(&object));
+                inner.listing.entry(watch).or_default().listed.insert(ObjectKey::of(&object));
                 inner.put(Some(watch), object).into_iter().collect()
             }
             Event::Apply(object) => inner.put(Some(watch), object).into_iter().collect(),
             Event::InitDone => {
-                let listed = inner.listed.remove(&watch).unwrap_or_default();
-                let is_gone = |key: &ObjectKey, held: &Held<K>| held.watch == Some(watch) && !listed.contains(key);
+                let Listing { listed, untold } = inner.listing.remove(&watch).unwrap_or_default();
+                let is_gone = |key: &ObjectKey, held: &Held<K>| {
+                    let is_its_own = held.watch == Some(watch) || (held.watch.is_none() && untold.contains(key));
+                    is_its_own && !listed.contains(key)
+                };
                 let gone: Vec<ObjectKey> =
                     inner.objects.iter().filter(|(key, held)| is_gone(key, held)).map(|(key, _)| key.clone()).collect();
-                gone.into_iter().map(|key| (inner.objects.remove(&key).map(|held| held.object), None)).collect()
+                gone.into_iter().map(|key| (inner.remove(&key), None)).collect()
             }
             Event::Delete(object) => {
                 let key = ObjectKey::of(&object);
@@ -77,21 +96,25 @@ impl<K: Resource> Mirror<K> {
                 if inner.objects.get(&key).is_some_and(is_newer) {
                     return Vec::new();
                 }
-                inner.objects.remove(&key).map(|held| (Some(held.object), None)).into_iter().collect()
+                inner.forget(object.meta().uid.as_ref());
+                inner.remove(&key).map(|before| (Some(before), None)).into_iter().collect()
             }
         }
     }
 
     /// Takes in what the API server has answered.
     pub fn put(&self, object: K) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).put(None, object);
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !object.meta().uid.as_ref().is_some_and(|uid| inner.gone.contains(uid)) {
+            inner.put(None, object);
+        }
     }
 
     /// The API server has said that an object is no more.
     pub fn no_more(&self, key: &ObjectKey, uid: Option<&str>) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if inner.objects.get(key).is_some_and(|held| held.object.meta().uid.as_deref() == uid) {
-            inner.objects.remove(key);
+            inner.remove(key);
         }
     }
 
@@ -108,6 +131,20 @@ impl<K: Resource> Mirror<K> {
 }
 
 impl<K: Resource> Inner<K> {
+    fn remove(&mut self, key: &ObjectKey) -> Option<Arc<K>> {
+        let Held { object, .. } = self.objects.remove(key)?;
+        self.forget(object.meta().uid.as_ref());
+        Some(object)
+    }
+
+    /// Remembers that an object is no more.
+    fn forget(&mut self, uid: Option<&String>) {
+        self.gone.extend(uid.cloned());
+        while self.gone.len() > REMEMBERED {
+            self.gone.pop_front();
+        }
+    }
+
     fn put(&mut self, watch: Option<usize>, object: K) -> Option<Change<K>> {
         let key = ObjectKey::of(&object);
         let before = self.objects.get(&key);
@@ -149,20 +186,48 @@ mod tests {
     fn what_a_new_list_does_not_have_is_gone_and_what_other_watches_told_stays() {
         let mirror = Mirror::default();
         for (watch, name) in [(0, "a"), (0, "b"), (1, "c")] {
-            mirror.take_in(watch, Event::Apply(object(name, 1)));
+            mirror.take_in(watch, None, Event::Apply(object(name, 1)));
         }
-        mirror.take_in(0, Event::Init);
-        mirror.take_in(0, Event::InitApply(object("b", 1)));
-        let gone = mirror.take_in(0, Event::InitDone);
+        mirror.take_in(0, None, Event::Init);
+        mirror.take_in(0, None, Event::InitApply(object("b", 1)));
+        let gone = mirror.take_in(0, None, Event::InitDone);
         assert_eq!(gone.len(), 1);
         assert_eq!(names(&mirror), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_was_written_and_no_watch_has_told_of_is_gone_when_a_new_list_does_not_have_it() {
+        let mirror = Mirror::default();
+        mirror.take_in(0, None, Event::Init);
+        mirror.take_in(0, None, Event::InitDone);
+        mirror.put(object("a", 1));
+        mirror.take_in(0, Some("others"), Event::Init);
+        assert!(mirror.take_in(0, Some("others"), Event::InitDone).is_empty(), "it is of another namespace");
+        mirror.take_in(0, Some("images"), Event::Init);
+        mirror.put(object("b", 2));
+        let gone = mirror.take_in(0, Some("images"), Event::InitDone);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(names(&mirror), ["b"], "that one is newer than the list");
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_news_of_a_deletion_does_not_bring_the_object_back() {
+        let mirror = Mirror::default();
+        mirror.take_in(0, None, Event::Apply(object("a", 1)));
+        mirror.take_in(0, None, Event::Delete(object("a", 3)));
+        mirror.put(object("a", 2));
+        assert!(names(&mirror).is_empty());
+        let mut again = object("a", 4);
+        again.metadata.uid = Some("another".into());
+        mirror.put(again);
+        assert_eq!(names(&mirror), ["a"], "one that is made anew is another one");
     }
 
     #[test]
     fn a_watch_that_is_behind_does_not_bring_back_an_older_version() {
         let mirror = Mirror::default();
         mirror.put(object("a", 20));
-        assert!(mirror.take_in(0, Event::Apply(object("a", 9))).is_empty());
+        assert!(mirror.take_in(0, None, Event::Apply(object("a", 9))).is_empty());
         let known = mirror.filter(|_| true);
         assert_eq!(known[0].metadata.resource_version.as_deref(), Some("20"));
     }

@@ -10,14 +10,14 @@
 //! `AMISHARE_CRASH_POINTS` is `all`, or a single point as a failure prints it, which replays it.
 
 mod commands;
-mod compare;
-mod cut;
+pub mod compare;
+pub mod cut;
 mod place;
 mod play;
 mod points;
 mod scenario;
 mod scenarios;
-mod transports;
+pub mod transports;
 
 use std::collections::BTreeSet;
 

@@ -3,63 +3,18 @@
 //!
 //! `AMISHARE_DISTRIBUTION_SEED` runs one order again, and `AMISHARE_DISTRIBUTION_SEEDS` says how many are run.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use amishare::{
     api::ami_distribution::{TargetState, TargetStatus},
-    simulator::{Fault, FaultKind, ImageState},
+    simulator::{Fault, FaultKind},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::world::{IDENTITIES, NEWER, children, counts, create, delete, patch, status, wait_gone, wait_ready};
+use super::{
+    wanted::{Everything, SCENARIO, TARGETS, WITH, Wanted},
+    world::{IDENTITIES, NEWER, children, counts, create, delete, patch, status, wait_gone, wait_ready},
+};
 use crate::harness::{Setup, World, cluster, eventually, number, operators, process::Operator, tell, world::IMAGE};
-
-const SCENARIO: &str = r#"
-accounts: [{id: "999988887777"}, {id: "444455556666"}]
-roles: [{arn: "arn:aws:iam::444455556666:role/amishare", trusts: ["999988887777"]}]
-copies: {milliseconds: 400}
-images:
-  - {id: ami-0123456789abcdef0, region: us-east-1, owner: "999988887777", name: golden, snapshots: [snap-0123456789abcdef0]}
-  - {id: ami-0aaaaaaaaaaaaaaa1, region: us-east-1, owner: "999988887777", name: golden-2, snapshots: [snap-0aaaaaaaaaaaaaaa1]}
-"#;
-
-/// All targets: name, Region, identity.
-const TARGETS: [(&str, &str, &str); 6] = [
-    ("ie", "eu-west-1", "default"),
-    ("de", "eu-central-1", "default"),
-    ("us", "us-west-2", "default"),
-    ("prod-ie", "eu-west-1", "prod"),
-    ("prod-au", "ap-southeast-2", "prod"),
-    ("home", "us-east-1", "default"),
-];
-
-const WITH: [&str; 2] = ["111122223333", "222233334444"];
-
-/// What the spec says last.
-#[derive(Debug, Clone)]
-struct Wanted {
-    source: &'static str,
-    targets: BTreeSet<usize>,
-    with: &'static str,
-}
-
-impl Wanted {
-    fn spec(&self) -> Value {
-        let targets: Vec<Value> = self
-            .targets
-            .iter()
-            .map(|index| TARGETS[*index])
-            .map(|(name, region, identity)| json!({"name": name, "region": region, "identity": identity}))
-            .collect();
-        json!({
-            "source": {"region": "us-east-1", "image": {"id": self.source}}, "targets": targets, "interval": "10s",
-            "share": {"shareWith": {"accountIds": [self.with]}}, "deletionPolicy": "Delete",
-            "template": {"name": "{source.name}-{target.name}"},
-            "retention": {"keepLast": 1, "gracePeriod": "0m", "unusedFor": "0m"},
-        })
-    }
-}
 
 struct Play {
     world: World,
@@ -98,48 +53,21 @@ impl Play {
         .await;
     }
 
-    /// Every image that is there, by Region and name, with whom it is shared; and how many snapshots there are.
-    fn images(&self) -> (BTreeMap<(String, String), Vec<String>>, usize) {
-        let (there, snapshots) = self.world.aws.with_world(|aws| {
-            let mut there = Vec::new();
-            for (region, here) in &aws.regions {
-                let images = here.images.values().filter(|image| image.state != ImageState::Deregistered);
-                there.extend(
-                    images
-                        .map(|image| (region.clone(), image.id.clone(), format!("{} of {}", image.name, image.owner))),
-                );
-            }
-            (there, aws.regions.values().map(|here| here.snapshots.len()).sum())
-        });
-        let held = |region: &str, id: &str| self.world.aws.launch_permissions(region, id).into_iter().collect();
-        let images = there.into_iter().map(|(region, id, name)| {
-            let held = held(&region, &id);
-            ((region, name), held)
-        });
-        (images.collect(), snapshots)
-    }
-
     /// Waits until there is what there is to be, and nothing else.
     async fn is_whole(&self, wanted: &Wanted) {
         wait_ready(&self.world, "base", "True", "Synced").await;
-        let source = if wanted.source == IMAGE { "golden" } else { "golden-2" };
-        let mut images: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        for name in ["golden", "golden-2"] {
-            images.insert(("us-east-1".into(), format!("{name} of 999988887777")), Vec::new());
-        }
-        for (name, region, identity) in wanted.targets.iter().map(|index| TARGETS[*index]) {
-            let owner = if identity == "prod" { "444455556666" } else { "999988887777" };
-            let image = if name == "home" { source.to_owned() } else { format!("{source}-{name}") };
-            images.insert((region.into(), format!("{image} of {owner}")), vec![wanted.with.to_owned()]);
-        }
         eventually("there is one copy for each target and nothing else", || async {
-            let seen = self.images();
-            let shares = children(&self.world).await.len();
-            // Each image has one snapshot.
-            let is_it = seen == (images.clone(), images.len()) && shares == wanted.targets.len();
-            if is_it { Ok(()) } else { Err(format!("{seen:#?}, {shares} AmiShares, but should be {images:#?}")) }
+            let (seen, wanted) =
+                (Everything::of(&self.world.aws, children(&self.world).await.len()), wanted.everything());
+            if seen == wanted { Ok(()) } else { Err(format!("{seen:#?}, but should be {wanted:#?}")) }
         })
         .await;
+    }
+
+    /// Nothing is left of the distribution.
+    async fn is_gone(&self, what: &str) {
+        let seen = Everything::of(&self.world.aws, children(&self.world).await.len());
+        assert_eq!(seen, Everything::before(), "{what}");
     }
 }
 
@@ -202,7 +130,7 @@ async fn happens(play: &mut Play, wanted: &mut Wanted, rng: &mut StdRng) -> Stri
 async fn run(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut play = Play::start().await;
-    let mut wanted = Wanted { source: IMAGE, targets: (0..TARGETS.len()).collect(), with: WITH[0] };
+    let mut wanted = Wanted::everywhere();
     create(&play.world, "base", wanted.spec()).await;
     play.operator().await;
     for _ in 0..12 {
@@ -214,9 +142,7 @@ async fn run(seed: u64) {
     play.is_whole(&wanted).await;
     delete(&play.world, "base").await;
     wait_gone(&play.world, "base").await;
-    let (images, snapshots) = play.images();
-    assert_eq!((images.len(), snapshots), (2, 2), "seed {seed}: {images:?}");
-    assert!(images.values().all(Vec::is_empty), "seed {seed}: {images:?}");
+    play.is_gone(&format!("seed {seed}")).await;
     tell(&format!("distributions: seed {seed}: {:?}", counts(&play.world)));
     play.kill();
 }
@@ -240,7 +166,7 @@ async fn an_operator_that_is_killed_at_any_call_of_a_distribution_to_five_region
     };
     for skip in points {
         let mut play = Play::start().await;
-        let wanted = Wanted { source: IMAGE, targets: (0..TARGETS.len()).collect(), with: WITH[0] };
+        let wanted = Wanted::everywhere();
         create(&play.world, "base", wanted.spec()).await;
         // The call takes effect, and its answer is on its way for ever.
         play.world.aws.add_fault(Fault { skip, count: Some(1), ..Fault::new(FaultKind::Stall) });
@@ -255,8 +181,7 @@ async fn an_operator_that_is_killed_at_any_call_of_a_distribution_to_five_region
         tell(&format!("distributions: killed at call {skip} ({action:?}): {copies} orders for 5 copies"));
         delete(&play.world, "base").await;
         wait_gone(&play.world, "base").await;
-        let (images, snapshots) = play.images();
-        assert_eq!((images.len(), snapshots), (2, 2), "killed at call {skip}: {images:?}");
+        play.is_gone(&format!("killed at call {skip}")).await;
         play.kill();
     }
 }

@@ -9,5 +9,7 @@ mod failing;
 mod leaving;
 mod selecting;
 mod sharing;
+mod simulated;
 mod unreadable;
+mod wanted;
 pub mod world;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GROUP, KIND, PLURAL};
+use super::{GROUP, Sort};
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,9 @@ impl Answer {
         Self { code, body }
     }
 
-    pub(super) fn not_found(name: &str) -> Self {
-        Self::failure(404, "NotFound", &format!("{PLURAL}.{GROUP} \"{name}\" not found"), details(name))
+    pub(super) fn not_found(sort: Sort, name: &str) -> Self {
+        let message = format!("{}.{GROUP} \"{name}\" not found", sort.plural());
+        Self::failure(404, "NotFound", &message, details(sort, name))
     }
 
     pub(super) fn already_exists(group: &str, plural: &str, name: &str) -> Self {
@@ -39,20 +40,24 @@ impl Answer {
     }
 
     /// The object has another version than the request was decided on.
-    pub(super) fn modified(name: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {PLURAL}.{GROUP} \"{name}\": the object has been modified; please apply your \
-             changes to the latest version and try again"
-        );
-        Self::failure(409, "Conflict", &message, details(name))
+    pub(super) fn modified(sort: Sort, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(sort, name, why)
+    }
+
+    /// What a request was decided on is not so.
+    pub(super) fn conflict(sort: Sort, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {}.{GROUP} \"{name}\": {why}", sort.plural());
+        Self::failure(409, "Conflict", &message, details(sort, name))
     }
 
     /// There is another object under this name than the request is about.
-    pub(super) fn another(name: &str, wanted: &str) -> Self {
+    pub(super) fn another(sort: Sort, name: &str, wanted: &str) -> Self {
+        let kind = sort.kind();
         let why = format!("Invalid value: \"{wanted}\": field is immutable");
-        let message = format!("{KIND}.{GROUP} \"{name}\" is invalid: metadata.uid: {why}");
+        let message = format!("{kind}.{GROUP} \"{name}\" is invalid: metadata.uid: {why}");
         let cause = json!({"field": "metadata.uid", "message": why, "reason": "FieldValueInvalid"});
-        let details = json!({"name": name, "group": GROUP, "kind": KIND, "causes": [cause, cause]});
+        let details = json!({"name": name, "group": GROUP, "kind": kind, "causes": [cause, cause]});
         Self::failure(422, "Invalid", &message, details)
     }
 
@@ -88,6 +93,6 @@ impl Answer {
     }
 }
 
-pub(super) fn details(name: &str) -> Value {
-    json!({"name": name, "group": GROUP, "kind": PLURAL})
+pub(super) fn details(sort: Sort, name: &str) -> Value {
+    json!({"name": name, "group": GROUP, "kind": sort.plural()})
 }

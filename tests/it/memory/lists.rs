@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{API_VERSION, KIND, answer::Answer, state::Stored};
+use super::{API_VERSION, answer::Answer, state::Stored};
 
 /// What a list is asked for.
 pub type Query = BTreeMap<String, String>;
@@ -13,7 +13,7 @@ pub type Query = BTreeMap<String, String>;
 /// Answers a list of one namespace or of all. `behind` is how old an answer may be of which the request allows that.
 pub fn list(stored: &Stored, namespace: Option<&str>, query: &Query, behind: Duration) -> Answer {
     let text = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-    let fields = selector(text("fieldSelector"));
+    let (fields, label) = (selector(text("fieldSelector")), text("labelSelector"));
     let token = text("continue").split_once('/').map(|(revision, after)| (revision.parse::<u64>().unwrap(), after));
     let revision = match token {
         Some((revision, _)) if revision < stored.compacted => {
@@ -33,7 +33,7 @@ pub fn list(stored: &Stored, namespace: Option<&str>, query: &Query, behind: Dur
         let holds = |(path, wanted): &(Vec<String>, String)| {
             path.iter().fold(object, |value, field| &value[field]).as_str().unwrap_or_default() == wanted
         };
-        fields.iter().all(holds)
+        fields.iter().all(holds) && has_label(object, label)
     };
     let after = token.map_or("", |(_, after)| after);
     let name = |(namespace, name): &(String, String)| format!("{namespace}/{name}");
@@ -48,13 +48,19 @@ pub fn list(stored: &Stored, namespace: Option<&str>, query: &Query, behind: Dur
     if items.len() > limit {
         let more = items.split_off(limit).len();
         metadata["continue"] = format!("{revision}/{}", items[limit - 1].0).into();
-        if fields.is_empty() {
+        if fields.is_empty() && label.is_empty() {
             metadata["remainingItemCount"] = more.into();
         }
     }
     let items: Vec<Value> = items.into_iter().map(|(_, object)| object).collect();
-    let body = json!({"apiVersion": API_VERSION, "kind": format!("{KIND}List"), "metadata": metadata, "items": items});
+    let body = json!({"apiVersion": API_VERSION, "kind": format!("{}List", stored.sort.kind()), "metadata": metadata, "items": items});
     Answer::new(200, body)
+}
+
+/// Whether an object has a label, of whatever value; if there is one that it is to have.
+pub(super) fn has_label(object: &Value, label: &str) -> bool {
+    assert!(!label.contains(['=', ',', '(', '!']), "the API server in memory does not know the label selector {label}");
+    label.is_empty() || object["metadata"]["labels"][label].is_string()
 }
 
 /// The last revision that is at least so old.

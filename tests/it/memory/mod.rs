@@ -1,5 +1,5 @@
-//! A Kubernetes API server in memory, for tests in simulated time: AmiShares and events, versions, watches, and trouble on
-//! demand.
+//! A Kubernetes API server in memory, for tests in simulated time: AmiShares, AmiDistributions and events, versions, watches, the
+//! deletion of what belongs to what is gone, and trouble on demand.
 //!
 //! It knows what the operator uses and nothing else; what it knows it does as the real one does, which `conformance` proves by
 //! asking both. A real API server serves every test in which simulated time is not the point.
@@ -37,8 +37,31 @@ use self::{
 
 const GROUP: &str = "amishare.dev";
 const API_VERSION: &str = "amishare.dev/v1alpha1";
-const KIND: &str = "AmiShare";
-const PLURAL: &str = "amishares";
+
+/// Of what kind an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Share,
+    Distribution,
+}
+
+impl Sort {
+    const ALL: [Self; 2] = [Self::Share, Self::Distribution];
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Share => "AmiShare",
+            Self::Distribution => "AmiDistribution",
+        }
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Share => "amishares",
+            Self::Distribution => "amidistributions",
+        }
+    }
+}
 
 /// An API server. Clones are the same one.
 #[derive(Clone)]
@@ -50,10 +73,27 @@ pub struct Memory {
 struct State {
     clock: Clock,
     stored: Stored,
+    distributions: Stored,
     watches: Control,
     faults: Faults,
     requests: u64,
     served: Vec<Served>,
+}
+
+impl State {
+    fn of(&mut self, sort: Sort) -> &mut Stored {
+        match sort {
+            Sort::Share => &mut self.stored,
+            Sort::Distribution => &mut self.distributions,
+        }
+    }
+
+    /// Deletes what belongs to a distribution that is no more. The real garbage collector takes a moment longer.
+    fn collect_garbage(&mut self) {
+        for (namespace, name) in self.stored.belonging_to_none_of(&self.distributions) {
+            self.stored.delete(&namespace, &name);
+        }
+    }
 }
 
 impl Memory {
@@ -61,7 +101,8 @@ impl Memory {
     pub fn new(clock: Clock, seed: u64) -> Self {
         let state = State {
             clock,
-            stored: Stored::new(clock),
+            stored: Stored::new(clock, Sort::Share),
+            distributions: Stored::new(clock, Sort::Distribution),
             watches: Control::default(),
             faults: Faults::new(seed),
             requests: 0,
@@ -104,6 +145,16 @@ impl Memory {
 
     fn at_once(&self, write: impl FnOnce(&mut Stored) -> Answer) -> Answer {
         let answer = write(&mut self.state().stored);
+        self.wake();
+        answer
+    }
+
+    /// Somebody does something with AmiDistributions, or looks at them.
+    pub fn distributions<T>(&self, act: impl FnOnce(&mut Stored) -> T) -> T {
+        let mut state = self.state();
+        let answer = act(&mut state.distributions);
+        state.collect_garbage();
+        drop(state);
         self.wake();
         answer
     }

@@ -1,20 +1,21 @@
-//! The definition of AmiShare as the API server uses it: defaults, unknown fields, and how lists are merged.
+//! The definitions of our kinds as the API server uses it: defaults, unknown fields, and how lists are merged.
 
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::KIND;
+use super::Sort;
 
-/// The schema of an AmiShare.
-pub fn amishare() -> &'static Value {
-    static SCHEMA: OnceLock<Value> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
+/// The schema of a kind.
+pub fn of(sort: Sort) -> &'static Value {
+    static SCHEMAS: OnceLock<[Value; 2]> = OnceLock::new();
+    let read = |sort: Sort| {
         let (_, definition) =
-            amishare::api::crd::all().into_iter().find(|(_, crd)| crd.spec.names.kind == KIND).unwrap();
+            amishare::api::crd::all().into_iter().find(|(_, crd)| crd.spec.names.kind == sort.kind()).unwrap();
         let version = definition.spec.versions.into_iter().next().unwrap();
         serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap()
-    })
+    };
+    &SCHEMAS.get_or_init(|| Sort::ALL.map(read))[sort as usize]
 }
 
 /// How a list is merged.
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn defaults_are_added_and_unknown_fields_are_dropped() {
         let mut spec = json!({"region": "us-east-1", "shareWith": {"everybody": true}, "mood": "good"});
-        conform(field(amishare(), "spec"), &mut spec);
+        conform(field(of(Sort::Share), "spec"), &mut spec);
         assert_eq!(spec["interval"], "10m");
         assert_eq!(spec["shareWith"]["accountIds"], json!([]));
         assert_eq!((&spec["mood"], &spec["shareWith"]["everybody"]), (&Value::Null, &Value::Null));

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
-    GROUP, Memory, PLURAL,
+    GROUP, Memory, Sort,
     answer::Answer,
     faults::{Asked, Trouble, Verb},
     lists::{Query, list},
@@ -97,7 +97,7 @@ impl Connection {
         pause(back).await;
         let answer = served?;
         if call.verb == Verb::Watch && answer.is_success() {
-            let frames = self.memory.watch(call.namespace, &call.query, self.dead).map_ok(Frame::data);
+            let frames = self.memory.watch(call.sort, call.namespace, &call.query, self.dead).map_ok(Frame::data);
             return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
         }
         let body = Full::new(Bytes::from(answer.body.to_string())).map_err(|never| match never {});
@@ -144,6 +144,7 @@ pub(super) struct Call {
     pub(super) verb: Verb,
     pub(super) path: String,
     pub(super) query: Query,
+    pub(super) sort: Sort,
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     form: Form,
@@ -169,21 +170,23 @@ impl Call {
             all => (None, all.to_vec()),
         };
         let is_watch = query.get("watch").is_some_and(|watch| watch == "true");
-        let (verb, name) = match (&head.method, rest.as_slice()) {
-            (&Method::GET, [GROUP, _, PLURAL]) => (if is_watch { Verb::Watch } else { Verb::List }, None),
-            (&Method::POST, [GROUP, _, PLURAL]) => (Verb::Create, None),
-            (&Method::GET, [GROUP, _, PLURAL, name]) => (Verb::Get, Some(*name)),
-            (&Method::PATCH, [GROUP, _, PLURAL, name]) => (Verb::Patch, Some(*name)),
-            (&Method::PATCH, [GROUP, _, PLURAL, name, "status"]) => (Verb::PatchStatus, Some(*name)),
-            (&Method::DELETE, [GROUP, _, PLURAL, name]) => (Verb::Delete, Some(*name)),
-            (&Method::POST, ["events.k8s.io", _, "events"]) => (Verb::CreateEvent, None),
-            (method, _) => panic!("the API server in memory has no {method} {path}"),
+        let sort = rest.get(2).and_then(|plural| Sort::ALL.into_iter().find(|sort| sort.plural() == *plural));
+        let (verb, name) = match (&head.method, sort, rest.as_slice()) {
+            (&Method::GET, Some(_), [GROUP, _, _]) => (if is_watch { Verb::Watch } else { Verb::List }, None),
+            (&Method::POST, Some(_), [GROUP, _, _]) => (Verb::Create, None),
+            (&Method::GET, Some(_), [GROUP, _, _, name]) => (Verb::Get, Some(*name)),
+            (&Method::PATCH, Some(_), [GROUP, _, _, name]) => (Verb::Patch, Some(*name)),
+            (&Method::PATCH, Some(_), [GROUP, _, _, name, "status"]) => (Verb::PatchStatus, Some(*name)),
+            (&Method::DELETE, Some(_), [GROUP, _, _, name]) => (Verb::Delete, Some(*name)),
+            (&Method::POST, None, ["events.k8s.io", _, "events"]) => (Verb::CreateEvent, None),
+            (method, ..) => panic!("the API server in memory has no {method} {path}"),
         };
+        let sort = sort.unwrap_or(Sort::Share);
         let (namespace, name) = (namespace.map(ToOwned::to_owned), name.map(ToOwned::to_owned));
         let body =
             if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).map_err(io::Error::other)? };
         let form = if is_apply { Form::Apply } else { Form::Merge };
-        Ok(Self { verb, path, query, namespace, name, form, body })
+        Ok(Self { verb, path, query, sort, namespace, name, form, body })
     }
 
     /// Does what the request wants.
@@ -193,7 +196,7 @@ impl Call {
         let (namespace, name) = (self.namespace.as_deref(), self.name.as_deref().unwrap_or_default());
         let manager = self.query.get("fieldManager").map_or("unknown", String::as_str);
         let space = namespace.unwrap_or_default();
-        let stored = &mut state.stored;
+        let stored = state.of(self.sort);
         let answer = match self.verb {
             Verb::List => list(stored, namespace, &self.query, staleness),
             Verb::Watch => Answer::new(200, Value::Null),
@@ -202,8 +205,9 @@ impl Call {
             Verb::CreateEvent => stored.create_event(space, self.body.clone()),
             Verb::Patch => stored.patch(space, name, Part::Main, self.form, manager, &self.body),
             Verb::PatchStatus => stored.patch(space, name, Part::Status, self.form, manager, &self.body),
-            Verb::Delete => stored.delete(space, name),
+            Verb::Delete => stored.delete_if(space, name, self.body["preconditions"]["uid"].as_str()),
         };
+        state.collect_garbage();
         drop(state);
         memory.wake();
         answer
@@ -215,9 +219,10 @@ impl Memory {
     fn overtake(&self, call: &Call) {
         if let (Some(namespace), Some(name)) = (&call.namespace, &call.name) {
             let mut state = self.state();
-            let stamp = state.stored.revision().to_string();
+            let stored = state.of(call.sort);
+            let stamp = stored.revision().to_string();
             let patch = json!({"metadata": {"labels": {"overtaken": stamp}}});
-            state.stored.patch(namespace, name, Part::Main, Form::Merge, "somebody", &patch);
+            stored.patch(namespace, name, Part::Main, Form::Merge, "somebody", &patch);
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    API_VERSION, GROUP, KIND, PLURAL,
+    API_VERSION, GROUP, Sort,
     answer::{Answer, details},
     fields::{self, Managers},
     schema,
@@ -42,7 +42,14 @@ pub struct Version {
 
 struct Record {
     object: Arc<Value>,
-    managers: Managers,
+    managers: Managed,
+}
+
+/// Who manages which field: of the spec, and of the status.
+#[derive(Clone, Default, PartialEq)]
+struct Managed {
+    spec: Managers,
+    status: Managers,
 }
 
 /// What a patch is about.
@@ -65,6 +72,7 @@ pub enum Form {
 /// Everything that is stored.
 pub struct Stored {
     clock: Clock,
+    pub(super) sort: Sort,
     objects: BTreeMap<Key, Record>,
     events: BTreeMap<Key, Value>,
     history: Vec<Version>,
@@ -75,9 +83,10 @@ pub struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, sort: Sort) -> Self {
         Self {
             clock,
+            sort,
             objects: BTreeMap::new(),
             events: BTreeMap::new(),
             history: Vec::new(),
@@ -122,6 +131,11 @@ impl Stored {
         objects
     }
 
+    /// The names of all objects.
+    pub fn names(&self) -> Vec<Key> {
+        self.objects.keys().cloned().collect()
+    }
+
     /// The events that were stored.
     pub fn events(&self) -> impl Iterator<Item = &Value> {
         self.events.values()
@@ -135,11 +149,11 @@ impl Stored {
         self.uids += 1;
         let now = self.now();
         object["metadata"]["namespace"] = namespace.into();
-        object["metadata"]["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.uids).into();
+        object["metadata"]["uid"] = format!("0000000{}-0000-4000-8000-{:012x}", self.sort as u8, self.uids).into();
         object["metadata"]["creationTimestamp"] = now.into();
     }
 
-    fn store(&mut self, kind: Kind, by: &str, key: &Key, mut object: Value, managers: Managers) -> Arc<Value> {
+    fn store(&mut self, kind: Kind, by: &str, key: &Key, mut object: Value, managers: Managed) -> Arc<Value> {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let object = Arc::new(object);
@@ -160,19 +174,26 @@ impl Stored {
         object
     }
 
-    /// Creates an AmiShare.
-    pub fn create(&mut self, namespace: &str, mut object: Value) -> Answer {
+    /// Creates an object.
+    pub fn create(&mut self, namespace: &str, object: Value) -> Answer {
+        self.create_by(SOMEBODY, namespace, object, Managers::new())
+    }
+
+    fn create_by(&mut self, by: &str, namespace: &str, mut object: Value, spec: Managers) -> Answer {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let key = (namespace.to_owned(), name.clone());
         if self.objects.contains_key(&key) {
-            return Answer::already_exists(GROUP, PLURAL, &name);
+            return Answer::already_exists(GROUP, self.sort.plural(), &name);
         }
         object.as_object_mut().unwrap().remove("status");
-        schema::conform(schema::field(schema::amishare(), "spec"), &mut object["spec"]);
-        (object["apiVersion"], object["kind"]) = (API_VERSION.into(), KIND.into());
+        schema::conform(schema::field(schema::of(self.sort), "spec"), &mut object["spec"]);
+        (object["apiVersion"], object["kind"]) = (API_VERSION.into(), self.sort.kind().into());
         self.identify(&mut object, namespace);
         object["metadata"]["generation"] = 1.into();
-        Answer::new(201, self.store(Kind::Added, SOMEBODY, &key, object, Managers::new()).as_ref().clone())
+        Answer::new(
+            201,
+            self.store(Kind::Added, by, &key, object, Managed { spec, ..Managed::default() }).as_ref().clone(),
+        )
     }
 
     /// Stores an event.
@@ -191,12 +212,13 @@ impl Stored {
         Answer::new(201, event)
     }
 
-    /// Reads an AmiShare.
+    /// Reads an object.
     pub fn get(&self, namespace: &str, name: &str) -> Answer {
-        self.object(namespace, name).map_or_else(|| Answer::not_found(name), |o| Answer::new(200, o.as_ref().clone()))
+        let missing = || Answer::not_found(self.sort, name);
+        self.object(namespace, name).map_or_else(missing, |o| Answer::new(200, o.as_ref().clone()))
     }
 
-    /// Patches an AmiShare.
+    /// Patches an object. What is applied is created where there is none.
     pub fn patch(
         &mut self,
         namespace: &str,
@@ -207,23 +229,42 @@ impl Stored {
         patch: &Value,
     ) -> Answer {
         let key = (namespace.to_owned(), name.to_owned());
-        let Some(record) = self.objects.get(&key) else { return Answer::not_found(name) };
+        let schema = schema::of(self.sort);
+        let spec = schema::field(schema, "spec");
+        let Some(record) = self.objects.get(&key) else {
+            if (part, form) != (Part::Main, Form::Apply) {
+                return Answer::not_found(self.sort, name);
+            }
+            let managers = Managers::from([(manager.to_owned(), fields::fields(spec, &patch["spec"]))]);
+            return self.create_by(manager, namespace, patch.clone(), managers);
+        };
         let (live, mut managers) = (Arc::clone(&record.object), record.managers.clone());
-        if let Some(refusal) = precondition(name, part, &live, patch) {
+        if let Some(refusal) = precondition(self.sort, name, part, &live, patch) {
             return refusal;
         }
         let mut new = live.as_ref().clone();
         match part {
             Part::Main => {
-                assert!(form == Form::Merge, "nobody applies more than a status");
-                merge(&mut new, patch);
+                match form {
+                    Form::Merge => merge(&mut new, patch),
+                    Form::Apply => {
+                        // Of metadata only what nobody else sets is applied.
+                        merge(&mut new["metadata"], &patch["metadata"]);
+                        new["spec"] = fields::apply(spec, &live["spec"], &patch["spec"], manager, &mut managers.spec);
+                    }
+                }
                 restore(&mut new, &live);
-                schema::conform(schema::field(schema::amishare(), "spec"), &mut new["spec"]);
+                schema::conform(spec, &mut new["spec"]);
+                if form == Form::Merge {
+                    fields::update(spec, &live["spec"], &new["spec"], manager, &mut managers.spec);
+                }
                 if new["spec"] != live["spec"] {
                     new["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
                 }
             }
-            Part::Status => patch_status(&mut new, &mut managers, form, manager, patch),
+            Part::Status => {
+                patch_status(schema::field(schema, "status"), &mut new, &mut managers.status, form, manager, patch);
+            }
         }
         if new == *live && managers == record.managers {
             return Answer::new(200, new);
@@ -237,13 +278,25 @@ impl Stored {
         Answer::new(200, self.store(Kind::Modified, manager, &key, new, managers).as_ref().clone())
     }
 
-    /// Deletes an AmiShare, or marks it as deleted while it has finalizers.
+    /// Deletes an object, or marks it as deleted while it has finalizers.
     pub fn delete(&mut self, namespace: &str, name: &str) -> Answer {
+        self.delete_if(namespace, name, None)
+    }
+
+    /// The same, if it has this uid.
+    pub(super) fn delete_if(&mut self, namespace: &str, name: &str, uid: Option<&str>) -> Answer {
         let key = (namespace.to_owned(), name.to_owned());
-        let Some(record) = self.objects.get(&key) else { return Answer::not_found(name) };
+        let Some(record) = self.objects.get(&key) else { return Answer::not_found(self.sort, name) };
         let (mut object, managers) = (record.object.as_ref().clone(), record.managers.clone());
+        let there = object["metadata"]["uid"].as_str().unwrap();
+        if let Some(wanted) = uid.filter(|wanted| *wanted != there) {
+            let why = format!(
+                "the UID in the precondition ({wanted}) does not match the UID in record ({there}). The object might have been deleted and then recreated"
+            );
+            return Answer::conflict(self.sort, name, &why);
+        }
         if !has_finalizers(&object) {
-            let mut about = details(name);
+            let mut about = details(self.sort, name);
             about["uid"] = object["metadata"]["uid"].clone();
             self.store(Kind::Deleted, SOMEBODY, &key, object, managers);
             let body =
@@ -260,22 +313,39 @@ impl Stored {
     }
 }
 
+impl Stored {
+    /// The objects that belong to others, none of which is there.
+    pub(super) fn belonging_to_none_of(&self, owners: &Self) -> Vec<Key> {
+        if owners.uids == 0 {
+            // There never was one.
+            return Vec::new();
+        }
+        let is_there = |uid: &Value| owners.objects.values().any(|owner| owner.object["metadata"]["uid"] == *uid);
+        let is_orphaned = |object: &Value| {
+            let references = object["metadata"]["ownerReferences"].as_array();
+            object["metadata"]["deletionTimestamp"].is_null()
+                && references.is_some_and(|all| all.iter().all(|reference| !is_there(&reference["uid"])))
+        };
+        self.objects.iter().filter(|(_, record)| is_orphaned(&record.object)).map(|(key, _)| key.clone()).collect()
+    }
+}
+
 fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 /// Why a patch is refused: it was decided on another version or on another object. An apply of a status looks only at the
 /// version.
-fn precondition(name: &str, part: Part, live: &Value, patch: &Value) -> Option<Answer> {
+fn precondition(sort: Sort, name: &str, part: Part, live: &Value, patch: &Value) -> Option<Answer> {
     let differs = |field: &str| {
         let wanted = &patch["metadata"][field];
         (!wanted.is_null() && *wanted != live["metadata"][field])
             .then(|| wanted.as_str().unwrap_or_default().to_owned())
     };
     if differs("resourceVersion").is_some() {
-        return Some(Answer::modified(name));
+        return Some(Answer::modified(sort, name));
     }
-    differs("uid").filter(|_| part == Part::Main).map(|wanted| Answer::another(name, &wanted))
+    differs("uid").filter(|_| part == Part::Main).map(|wanted| Answer::another(sort, name, &wanted))
 }
 
 /// What no patch of the main part changes.
@@ -296,8 +366,7 @@ fn restore(new: &mut Value, live: &Value) {
     }
 }
 
-fn patch_status(new: &mut Value, managers: &mut Managers, form: Form, manager: &str, patch: &Value) {
-    let schema = schema::field(schema::amishare(), "status");
+fn patch_status(schema: &Value, new: &mut Value, managers: &mut Managers, form: Form, manager: &str, patch: &Value) {
     let old = new.get("status").cloned().unwrap_or(Value::Null);
     let mut status = match form {
         Form::Apply => fields::apply(schema, &old, &patch["status"], manager, managers),

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    API_VERSION, KIND, Memory,
+    API_VERSION, Memory, Sort,
     answer::Answer,
-    lists::Query,
+    lists::{Query, has_label},
     state::{Kind, Version},
 };
 
@@ -66,6 +66,7 @@ impl Memory {
     /// The body of a watch.
     pub(super) fn watch(
         &self,
+        sort: Sort,
         namespace: Option<String>,
         query: &Query,
         dead: CancellationToken,
@@ -75,7 +76,9 @@ impl Memory {
         let (now, state) = (Instant::now(), self.state());
         let watch = Watch {
             memory: self.clone(),
+            sort,
             namespace,
+            label: text("labelSelector").to_owned(),
             told: text("resourceVersion").parse().unwrap_or(0),
             wants_bookmarks: text("allowWatchBookmarks") == "true",
             ends: state.watches.ends.0,
@@ -91,7 +94,10 @@ impl Memory {
 
 struct Watch {
     memory: Memory,
+    sort: Sort,
     namespace: Option<String>,
+    /// The label that it wants to see.
+    label: String,
     /// The last revision that it has told of.
     told: u64,
     wants_bookmarks: bool,
@@ -135,7 +141,8 @@ impl Watch {
         }
         let now = Instant::now();
         let memory = self.memory.clone();
-        let state = memory.state();
+        let mut state = memory.state();
+        let (delay, bookmarks) = (state.watches.delay, state.watches.bookmarks);
         let (ends, how) = state.watches.ends;
         if ends > self.ends {
             self.over = how != End::Silent;
@@ -147,15 +154,20 @@ impl Watch {
                 End::Silent => Next::Silence,
             };
         }
-        if self.told < state.stored.compacted {
+        let stored = state.of(self.sort);
+        if self.told < stored.compacted {
             self.over = true;
-            let message = format!("too old resource version: {} ({})", self.told, state.stored.compacted);
+            let message = format!("too old resource version: {} ({})", self.told, stored.compacted);
             return tell("ERROR", &Answer::expired(&message).body);
         }
         let mut wait = self.closes.min(self.bookmark);
-        let mine = |version: &&Version| self.namespace.as_ref().is_none_or(|namespace| *namespace == version.key.0);
-        if let Some(version) = state.stored.since(self.told).iter().find(mine) {
-            let due = version.at + state.watches.delay;
+        // Nobody takes a label from an object that somebody watches by it.
+        let mine = |version: &&Version| {
+            self.namespace.as_ref().is_none_or(|namespace| *namespace == version.key.0)
+                && has_label(&version.object, &self.label)
+        };
+        if let Some(version) = stored.since(self.told).iter().find(mine) {
+            let due = version.at + delay;
             if due <= now {
                 self.told = version.revision;
                 let kind = match version.kind {
@@ -167,16 +179,19 @@ impl Watch {
             }
             wait = wait.min(due);
         } else if self.bookmark <= now && self.wants_bookmarks {
-            self.told = state.stored.revision();
+            self.told = stored.revision();
         }
         if self.closes <= now {
             return Next::Close;
         }
         if self.bookmark <= now {
-            self.bookmark = now + state.watches.bookmarks;
+            self.bookmark = now + bookmarks;
             if self.wants_bookmarks {
                 let metadata = json!({"resourceVersion": self.told.to_string(), "creationTimestamp": null});
-                return tell("BOOKMARK", &json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}));
+                return tell(
+                    "BOOKMARK",
+                    &json!({"apiVersion": API_VERSION, "kind": self.sort.kind(), "metadata": metadata}),
+                );
             }
             wait = self.closes.min(self.bookmark);
         }
