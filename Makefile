@@ -68,6 +68,8 @@ node-image: build
 soak: build ## Run schedules that nobody has run before (SCHEDULES=10000), a thousand in five minutes
 	AMISHARE_SCHEDULES_FRESH=$(or $(SCHEDULES),10000) \
 	  cargo test --workspace --all-features --locked --test it -- schedules::whatever --nocapture
+	AMISHARE_DISTRIBUTION_ORDERS=$(or $(SCHEDULES),10000) AMISHARE_DISTRIBUTION_POINTS=all \
+	  cargo test --workspace --all-features --locked --test it -- distribution::simulated --nocapture
 
 # Not a part of `make test`: the release build takes minutes once, the run 25 minutes, and both want the machine for themselves.
 .PHONY: bench

@@ -255,5 +255,6 @@ fn snapshot(snapshot: &Snapshot) -> Option<SnapshotCopy> {
         state: snapshot.state().map_or("unknown", |state| state.as_str()).to_owned(),
         message: snapshot.state_message().filter(|message| !message.is_empty()).map(ToOwned::to_owned),
         progress: snapshot.progress().and_then(|text| text.trim_end_matches('%').parse().ok()).unwrap_or(0),
+        key: snapshot.kms_key_id().and_then(|arn| arn.parse().ok()),
     })
 }

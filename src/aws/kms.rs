@@ -28,7 +28,7 @@ use super::{
     words::{Grant, Key, KeyManager},
 };
 use crate::{
-    api::{GrantsOn, KeyArn, Principal},
+    api::{GrantsOn, KeyArn, KmsKeyId, Principal},
     runtime::agenda::Urgency,
 };
 
@@ -100,6 +100,17 @@ impl Kms {
                 Err(failure)
             }
         }
+    }
+
+    /// The key that is meant by an id or an alias.
+    ///
+    /// # Errors
+    /// When it cannot be described.
+    pub async fn meant_by(&self, id: &KmsKeyId, urgency: Urgency) -> Result<KeyArn, Failure> {
+        let call = self.client.describe_key().key_id(id.as_str());
+        let answer = self.calls.make(Action::DescribeKey, urgency, || call.clone().send()).await?;
+        let arn = answer.key_metadata().and_then(|key| key.arn()).and_then(|arn| arn.parse().ok());
+        arn.ok_or_else(|| Failure::unanswered(Action::DescribeKey.name(), "the answer does not name the key"))
     }
 
     async fn look_at(&self, arn: &KeyArn, urgency: Urgency, page: &Page) -> Result<Key, Failure> {

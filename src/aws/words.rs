@@ -103,6 +103,8 @@ pub struct SnapshotCopy {
     pub message: Option<String>,
     /// How much is done, in percent.
     pub progress: i64,
+    /// The key that it is encrypted with, if any.
+    pub key: Option<KeyArn>,
 }
 
 /// A copy of an image that is to be made, in the Region and account of whoever is asked for it.

@@ -127,6 +127,7 @@ impl Reconciler {
             target: looked.target,
             own: &seen.own,
             found: &seen.found,
+            with_its_key: &seen.with_its_key,
             record: work.known.get(looked.target.name.as_str()).copied(),
             asked_anew: work.asked_anew,
             access: self.access(work, looked),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{
-        AmiShare, ImageId, Principal, Reason,
+        AmiShare, ImageId, KeyArn, KmsKeyId, Principal, Reason, SnapshotId,
         ami_distribution::{AmiDistributionSpec, DistributionTarget},
     },
     aws::{
@@ -69,6 +69,8 @@ pub struct Seen {
     pub own: Vec<Copy>,
     /// Other copies of the source, if it was looked for them.
     pub found: Vec<Copy>,
+    /// Those of them that are encrypted with the key of the target.
+    pub with_its_key: BTreeSet<ImageId>,
     /// How much of the copy is done, if one is under way.
     pub progress: Option<i64>,
 }
@@ -96,6 +98,9 @@ pub async fn target(
         let (late, found): (Vec<Copy>, Vec<Copy>) =
             seen.found.into_iter().partition(|copy| owner.made(copy, &target.name));
         (own, seen.found) = (own.into_iter().chain(late).collect(), found);
+        if let Some(key) = &target.kms_key_id {
+            seen.with_its_key = with_key(aws, &seen.found, key).await?;
+        }
     }
     for copy in &mut own {
         let is_pending = copy.state == "pending";
@@ -118,6 +123,33 @@ pub async fn target(
     }
     seen.own = own;
     Ok(seen)
+}
+
+/// Which copies by hand are encrypted with a key, as far as the role may see what key that is.
+async fn with_key(aws: &Services, found: &[Copy], key: &KmsKeyId) -> Result<BTreeSet<ImageId>, Failure> {
+    let could_be = |copy: &&Copy| copy.encrypted && copy.state == "available" && !copy.tags.contains_key(DISTRIBUTION);
+    let could_be: Vec<&Copy> = found.iter().filter(could_be).collect();
+    if could_be.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let meant = if key.is_alias() {
+        match aws.kms.meant_by(key, Urgency::Give).await {
+            Ok(meant) => Some(meant),
+            Err(failure) if matches!(failure.class, Class::AccessDenied | Class::NotFound) => {
+                return Ok(BTreeSet::new());
+            }
+            Err(failure) => return Err(failure),
+        }
+    } else {
+        None
+    };
+    let is_it = |arn: &KeyArn| meant.as_ref().map_or_else(|| key.names(arn), |meant| meant == arn);
+    let ids = could_be.iter().flat_map(|copy| &copy.snapshots).cloned().collect();
+    let snapshots = aws.copies.snapshots(&ids, Urgency::Give).await?;
+    let with_it: BTreeSet<&SnapshotId> =
+        snapshots.iter().filter(|s| s.key.as_ref().is_some_and(is_it)).map(|s| &s.id).collect();
+    let is_encrypted_with_it = |copy: &&&Copy| copy.snapshots.iter().all(|id| with_it.contains(id));
+    Ok(could_be.iter().filter(is_encrypted_with_it).map(|copy| copy.id.clone()).collect())
 }
 
 /// All copies that an object has made in one account and Region.

@@ -74,6 +74,8 @@ pub struct Situation<'a> {
     pub own: &'a [Copy],
     /// Other copies of the source there.
     pub found: &'a [Copy],
+    /// Those of them that are encrypted with the key of the target.
+    pub with_its_key: &'a BTreeSet<ImageId>,
     /// What is on record of the target.
     pub record: Option<&'a TargetStatus>,
     /// Whether somebody has changed the spec, or asked for another attempt, since the record was written.
@@ -350,8 +352,12 @@ impl Situation<'_> {
     fn is_as_wanted(&self, copy: &Copy) -> bool {
         let source = &self.spec.source.region;
         let is_from = copy.source.as_ref().is_some_and(|(region, id)| region == source && id == self.source_id);
-        // With which key a copy by hand is encrypted is not asked for: only one without is known to be as wanted.
-        let is_by_hand = !copy.tags.contains_key(DISTRIBUTION) && !copy.encrypted && self.target.kms_key_id.is_none();
+        let is_as_encrypted = match self.target.kms_key_id {
+            Some(_) => self.with_its_key.contains(&copy.id),
+            // With which key is nobody's wish.
+            None => !copy.encrypted,
+        };
+        let is_by_hand = !copy.tags.contains_key(DISTRIBUTION) && is_as_encrypted;
         let is_former = self.owner.is_of_its_name(copy, &self.target.name, &self.generation());
         is_from && copy.state == "available" && (is_by_hand || is_former)
     }

@@ -52,6 +52,7 @@ struct Bench {
     image: Image,
     own: Vec<Copy>,
     found: Vec<Copy>,
+    with_its_key: BTreeSet<ImageId>,
     record: Option<TargetStatus>,
     asked_anew: bool,
     access: Access,
@@ -63,7 +64,18 @@ impl Bench {
     fn new() -> Self {
         let (own, found, record) = (Vec::new(), Vec::new(), None);
         let (spec, image) = (spec(None), image(false));
-        Self { spec, image, own, found, record, asked_anew: false, access: Access::Own, now: now(), spec_generation: 1 }
+        Self {
+            spec,
+            image,
+            own,
+            found,
+            with_its_key: BTreeSet::new(),
+            record,
+            asked_anew: false,
+            access: Access::Own,
+            now: now(),
+            spec_generation: 1,
+        }
     }
 
     fn decide(&self) -> Verdict {
@@ -78,6 +90,7 @@ impl Bench {
             target: &self.spec.targets[0],
             own: &self.own,
             found: &self.found,
+            with_its_key: &self.with_its_key,
             record: self.record.as_ref(),
             asked_anew: self.asked_anew,
             access: self.access.clone(),
@@ -263,6 +276,18 @@ fn a_copy_by_hand_is_adopted_unless_it_is_another_distributions_or_of_another_ki
         bench.found = vec![strange.clone()];
         order(&bench.decide());
     }
+}
+
+#[test]
+fn a_copy_by_hand_of_a_target_with_a_key_is_adopted_if_it_is_encrypted_with_that_key() {
+    let mut bench = Bench::new();
+    bench.spec.targets[0].kms_key_id = Some("alias/images".parse().unwrap());
+    bench.found = vec![Copy { tags: BTreeMap::new(), encrypted: true, ..bench.copy(9, "available") }];
+    order(&bench.decide());
+    bench.with_its_key = [id(9)].into();
+    assert_eq!(bench.decide().decision, Decision::Keep(id(9)));
+    bench.spec.targets[0].kms_key_id = None;
+    order(&bench.decide());
 }
 
 #[test]

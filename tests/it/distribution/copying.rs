@@ -139,6 +139,67 @@ async fn a_copy_that_was_made_by_hand_is_adopted_and_never_deleted() {
 }
 
 #[tokio::test]
+async fn an_encrypted_copy_that_was_made_by_hand_is_adopted_if_its_key_is_that_of_the_target() {
+    let world = start().await;
+    let by_hand = |name: &'static str, key: &'static str| {
+        let parameters = [
+            ("SourceRegion", "us-east-1"),
+            ("SourceImageId", IMAGE),
+            ("Name", name),
+            ("Encrypted", "true"),
+            ("KmsKeyId", key),
+        ];
+        world.rogue_in(EU, OWNER, "CopyImage", &parameters);
+    };
+    by_hand("with-another", "alias/others");
+    by_hand("with-it", "alias/images");
+    crate::harness::eventually("the copies by hand are done", || async {
+        let is_done = |image: &amishare::simulator::Image| image.state == amishare::simulator::ImageState::Available;
+        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
+        if images(&world, EU).iter().all(is_done) { Ok(()) } else { Err("pending".to_owned()) }
+    })
+    .await;
+    let spec =
+        json!({"targets": [{"name": "eu", "region": EU, "kmsKeyId": "alias/images"}], "deletionPolicy": "Delete"});
+    create(&world, "base", spec).await;
+    wait_ready(&world, "base", "True", "Synced").await;
+    let adopted = target(&world, "base", "eu").await.image_id.unwrap();
+    assert_eq!(images(&world, EU).len(), 2, "no other one is made");
+    assert!(images(&world, EU).iter().any(|image| image.id == adopted.as_str() && image.name == "with-it"));
+    super::world::delete(&world, "base").await;
+    super::world::wait_gone(&world, "base").await;
+    assert_eq!(images(&world, EU).len(), 2, "it is not ours to delete");
+}
+
+#[tokio::test]
+async fn who_may_not_ask_which_key_an_alias_means_gets_a_copy_of_their_own() {
+    use amishare::simulator::{Fault, FaultKind};
+    let world = start().await;
+    let parameters = [
+        ("SourceRegion", "us-east-1"),
+        ("SourceImageId", IMAGE),
+        ("Name", "by-hand"),
+        ("Encrypted", "true"),
+        ("KmsKeyId", "alias/images"),
+    ];
+    world.rogue_in(EU, OWNER, "CopyImage", &parameters);
+    crate::harness::eventually("the copy by hand is done", || async {
+        let done = images(&world, EU).iter().any(|image| image.state == amishare::simulator::ImageState::Available);
+        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
+        if done { Ok(()) } else { Err("pending".to_owned()) }
+    })
+    .await;
+    world.aws.add_fault(Fault::new(FaultKind::AccessDenied).on("DescribeKey"));
+    create(&world, "base", json!({"targets": [{"name": "eu", "region": EU, "kmsKeyId": "alias/images"}]})).await;
+    crate::harness::eventually("there is a copy of its own", || async {
+        let seen = super::world::status(&world, "base").await;
+        let has_one = seen.targets.iter().any(|line| line.image_id.is_some());
+        if has_one && images(&world, EU).len() == 2 { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_name_that_another_image_has_is_reported_with_that_image_until_the_name_is_another() {
     let world = start().await;
     create(&world, "base", json!({"targets": [{"name": "home", "region": "us-east-1", "kmsKeyId": "alias/none"}]}))

@@ -23,7 +23,9 @@ use crate::harness::{Setup, World, eventually, world::IMAGE};
 pub const QUICK: &str = r#"
 accounts: [{id: "999988887777"}]
 copies: {milliseconds: 700}
-keys: [{arn: "arn:aws:kms:eu-west-1:999988887777:key/22222222-3333-4444-8555-666666666666", aliases: [alias/images]}]
+keys:
+  - {arn: "arn:aws:kms:eu-west-1:999988887777:key/22222222-3333-4444-8555-666666666666", aliases: [alias/images]}
+  - {arn: "arn:aws:kms:eu-west-1:999988887777:key/33333333-3333-4444-8555-666666666666", aliases: [alias/others]}
 snapshots:
   - {id: snap-0fedcba9876543210, region: us-east-1, owner: "999988887777", encryption: customerKey, kmsKeyId: "arn:aws:kms:us-east-1:999988887777:key/22222222-3333-4444-8555-666666666666"}
 images:

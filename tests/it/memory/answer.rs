@@ -42,13 +42,21 @@ impl Answer {
     /// The object has another version than the request was decided on.
     pub(super) fn modified(sort: Sort, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
-        Self::conflict(sort, name, why)
+        Self::conflict(sort.plural(), name, why)
     }
 
-    /// What a request was decided on is not so.
-    pub(super) fn conflict(sort: Sort, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {}.{GROUP} \"{name}\": {why}", sort.plural());
-        Self::failure(409, "Conflict", &message, details(sort, name))
+    /// Another object than the one that is there is to be deleted.
+    pub(super) fn deletes_another(sort: Sort, name: &str, wanted: &str, there: &str) -> Self {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({there}). The object might have been \
+             deleted and then recreated"
+        );
+        Self::conflict(sort.kind(), name, &why)
+    }
+
+    fn conflict(kind: &str, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {kind}.{GROUP} \"{name}\": {why}");
+        Self::failure(409, "Conflict", &message, json!({"name": name, "group": GROUP, "kind": kind}))
     }
 
     /// There is another object under this name than the request is about.

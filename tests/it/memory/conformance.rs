@@ -302,6 +302,38 @@ async fn it_answers_as_the_real_api_server_does() {
         patch("a", held(uid, now, json!(["example.com/another"]))),
         patch("a", json!({"metadata": {"finalizers": null}})),
         get("?"),
+        // What is applied as a whole.
+        applied(&["111122223333", "222233334444"]),
+        applied(&["111122223333", "222233334444"]),
+        patch("d", json!({"spec": {"shareWith": {"accountIds": ["111122223333", "222233334444", "333344445555"]}}})),
+        applied(&["111122223333"]),
+        patch("d", json!({"spec": {"suspend": true}})),
+        applied(&["111122223333", "444455556666"]),
+        get("?labelSelector=amishare.dev%2Fdistribution"),
+        get("?watch=true&timeoutSeconds=1&resourceVersion=$first&labelSelector=amishare.dev%2Fdistribution"),
+        deleted_if("d", "00000000-1111-2222-3333-444444444444"),
+        deleted_if("d", "$uid-d"),
+        deleted_if("d", "$uid-d"),
+        // Distributions.
+        ("POST", "amidistributions?".into(), distribution("e", IMAGE)),
+        ("POST", "amidistributions?".into(), distribution("e", IMAGE)),
+        ("GET", "amidistributions/e".into(), Value::Null),
+        ("GET", "amidistributions/nobody".into(), Value::Null),
+        ("PATCH", "amidistributions/e".into(), held("$uid-e", "$now-e", ours.clone())),
+        ("PATCH", "amidistributions/e".into(), json!({"spec": {"source": {"image": {"id": OTHER}}}})),
+        ("PATCH", "amidistributions/e".into(), held("$uid-e", "$old-e", ours.clone())),
+        (
+            "APPLY",
+            "amidistributions/e/status?fieldManager=amishare&force=true".into(),
+            json!({
+                "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiDistribution",
+                "metadata": {"name": "e", "uid": "$uid-e", "resourceVersion": "$now-e"}, "status": both.clone(),
+            }),
+        ),
+        ("GET", "amidistributions?limit=500".into(), Value::Null),
+        ("DELETE", "amidistributions/e".into(), Value::Null),
+        ("PATCH", "amidistributions/e".into(), held("$uid-e", "$now-e", json!([]))),
+        ("GET", "amidistributions?limit=500".into(), Value::Null),
         // Events.
         ("POST", "events?".into(), event()),
         ("POST", "events?".into(), event()),
@@ -310,6 +342,29 @@ async fn it_answers_as_the_real_api_server_does() {
         get("?watch=true&timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true"),
     ])
     .await;
+}
+
+/// A share that is applied with these accounts.
+fn applied(accounts: &[&str]) -> Step {
+    let mut whole = share("d", IMAGE);
+    whole["metadata"]["labels"] = json!({"amishare.dev/distribution": "e", "amishare.dev/target": "eu"});
+    whole["spec"]["shareWith"]["accountIds"] = json!(accounts);
+    ("APPLY", "amishares/d?fieldManager=amishare&force=true".into(), whole)
+}
+
+fn deleted_if(name: &str, uid: &str) -> Step {
+    ("DELETE", format!("amishares/{name}?"), json!({"preconditions": {"uid": uid}}))
+}
+
+fn distribution(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "amishare.dev/v1alpha1", "kind": "AmiDistribution", "metadata": {"name": name},
+        "spec": {
+            "source": {"region": "us-east-1", "image": {"id": image}},
+            "targets": [{"name": "eu", "region": "eu-west-1"}, {"name": "us", "region": "us-west-2"}],
+            "template": {"tags": {"team": "platform"}}, "share": {"shareWith": {"accountIds": ["111122223333"]}},
+        },
+    })
 }
 
 fn event() -> Value {

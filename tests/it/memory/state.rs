@@ -256,7 +256,7 @@ impl Stored {
                 restore(&mut new, &live);
                 schema::conform(spec, &mut new["spec"]);
                 if form == Form::Merge {
-                    fields::update(spec, &live["spec"], &new["spec"], manager, &mut managers.spec);
+                    fields::update(spec, &live["spec"], &new["spec"], &updating(manager), &mut managers.spec);
                 }
                 if new["spec"] != live["spec"] {
                     new["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
@@ -290,10 +290,7 @@ impl Stored {
         let (mut object, managers) = (record.object.as_ref().clone(), record.managers.clone());
         let there = object["metadata"]["uid"].as_str().unwrap();
         if let Some(wanted) = uid.filter(|wanted| *wanted != there) {
-            let why = format!(
-                "the UID in the precondition ({wanted}) does not match the UID in record ({there}). The object might have been deleted and then recreated"
-            );
-            return Answer::conflict(self.sort, name, &why);
+            return Answer::deletes_another(self.sort, name, wanted, there);
         }
         if !has_finalizers(&object) {
             let mut about = details(self.sort, name);
@@ -382,13 +379,18 @@ fn patch_status(schema: &Value, new: &mut Value, managers: &mut Managers, form: 
     };
     schema::conform(schema, &mut status);
     if form == Form::Merge {
-        fields::update(schema, &old, &status, manager, managers);
+        fields::update(schema, &old, &status, &updating(manager), managers);
     }
     if status.is_null() && form == Form::Merge {
         new.as_object_mut().unwrap().remove("status");
     } else {
         new["status"] = status;
     }
+}
+
+/// Who applies and updates under one name manages as two.
+fn updating(manager: &str) -> String {
+    format!("{manager}, without applying")
 }
 
 /// RFC 7386.
