@@ -362,6 +362,11 @@ pub struct SelectedImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<ImageId>,
 
+    /// The value of the annotation reconcile.amishare.dev/requestedAt for which it was last looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+
     /// Why no image can be found any more, or not which one is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<SelectionProblem>,

@@ -47,12 +47,14 @@ impl Claimant {
 /// What a status of an object is about.
 pub(super) fn subject<'a>(object: &'a Stored, old: &'a AmiShareStatus) -> Subject<'a> {
     let selected = object.share().and_then(Share::selected);
-    Subject {
-        old,
-        generation: object.metadata.generation.unwrap_or_default(),
-        requested_at: object.requested_at(),
-        selected,
-    }
+    // Whoever asks for a check of an image that has to be found is answered when it has been looked for.
+    let asked = object.requested_at();
+    let looked_for = selected.filter(|selected| object.finds() && selected.image_id.is_some());
+    let requested_at = match looked_for.map(|selected| selected.last_handled_reconcile_at.as_deref()) {
+        Some(handled) if handled != asked => old.last_handled_reconcile_at.as_deref(),
+        _ => asked,
+    };
+    Subject { old, generation: object.metadata.generation.unwrap_or_default(), requested_at, selected }
 }
 
 /// Has those who have lost their records answer for what they may have given on the snapshots and keys of the image.

@@ -153,6 +153,7 @@ impl Reconciler {
         let selected = SelectedImage {
             by: share.spec.image.clone(),
             image_id: found.ok().or_else(|| share.image().cloned()),
+            last_handled_reconcile_at: object.requested_at().map(ToOwned::to_owned),
             problem,
         };
         match &selected {

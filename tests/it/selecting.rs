@@ -294,3 +294,15 @@ async fn every_way_to_name_an_image_there_and_back_leaves_aws_as_it_was() {
         assert_eq!((world.launch_permissions(IMAGE), world.launch_permissions(NEWER)), (only(A), BTreeSet::new()));
     }
 }
+
+#[tokio::test]
+async fn who_asks_for_a_check_is_answered_when_the_image_has_been_looked_for() {
+    let world = start().await;
+    create(&world, newest(), json!({"interval": "24h"})).await;
+    wait_shared(&world, NEWER).await;
+    publish(&world, NEWEST);
+    world.check_now("base").await;
+    let status = world.status("base").await;
+    assert_eq!(status.selected.unwrap().image_id.unwrap().as_str(), NEWEST);
+    assert_eq!(world.launch_permissions(NEWEST), only(A));
+}

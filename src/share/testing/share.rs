@@ -139,7 +139,8 @@ impl Build {
         let by = ImageSelector { name: Some(name.into()), ..ImageSelector::default() };
         self.share.spec.image = by.clone();
         let image_id = found.map(|found| found.id.clone());
-        self.share.status.get_or_insert_default().selected = Some(SelectedImage { by, image_id, problem: None });
+        self.share.status.get_or_insert_default().selected =
+            Some(SelectedImage { by, image_id, last_handled_reconcile_at: None, problem: None });
         self
     }
 
