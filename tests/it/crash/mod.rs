@@ -15,6 +15,7 @@ pub mod cut;
 mod place;
 mod play;
 mod points;
+pub mod process;
 mod scenario;
 mod scenarios;
 pub mod transports;

@@ -7,9 +7,7 @@ use std::{
 
 use amishare::{
     api::{AmiShare, REQUESTED_AT},
-    cli::{RunArgs, Surroundings, operate},
-    lease::WritePermit,
-    runtime::{health::Readiness, metrics::Metrics},
+    cli::RunArgs,
     simulator::{Scenario as AwsScenario, Simulator},
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -21,29 +19,17 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
 use super::{
     compare::{Holdings, State},
     cut::{Call, Cut, Point},
     place::{Ground, Time},
+    process::Process,
     scenario::{Scenario, Step},
-    transports::{History, to_aws, to_kubernetes},
+    transports::{History, to_aws},
 };
 use crate::harness::world::{IMAGE, OWNER, REGION, SHARES_ALONE};
-
-/// A process of the operator.
-struct Process {
-    cut: Cut,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-}
 
 /// A world in which a scenario is played. All that can take long gives up in time and says what it has seen.
 pub struct Play<'a> {
@@ -111,34 +97,17 @@ impl<'a> Play<'a> {
         let namespaces = format!("--namespaces={}", self.ground.namespace);
         let flags = ["test", &namespaces, SHARES_ALONE].into_iter().chain(self.scenario.flags.iter().copied());
         let args = Flags::parse_from(flags).run;
-        let (readiness, metrics, stop) = (Readiness::default(), Arc::new(Metrics::new()), CancellationToken::new());
-        let surroundings = Surroundings {
-            client: to_kubernetes(&self.ground.client, &cut),
-            sdk: sdk(&self.aws, &cut, &self.history),
-            metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
-            clock: self.ground.clock,
-            entropy: self.ground.entropy.clone(),
-            permit: WritePermit::always(),
-        };
-        let stopping = stop.clone();
-        let task = tokio::spawn(async move { operate(&args, surroundings, stopping).await.unwrap() });
         self.log.push((what_for, cut.clone()));
-        self.process = Some(Process { cut, stop, task, readiness, metrics });
+        let sdk = sdk(&self.aws, &cut, &self.history);
+        let Ground { client, clock, entropy, .. } = &self.ground;
+        self.process = Some(Process::start(args, client, sdk, cut, *clock, entropy.clone()));
         self.hint().await;
     }
 
     /// Kills the operator.
     pub async fn kill(&mut self) {
-        if let Some(Process { cut, stop, task, metrics, .. }) = self.process.take() {
-            // Dead before it is stopped: what it would do on its way out reaches nobody.
-            cut.kill();
-            stop.cancel();
-            task.abort();
-            assert!(task.await.err().is_none_or(|error| error.is_cancelled()), "the operator panicked");
-            cut.bury();
-            let metrics = metrics.render().unwrap();
-            assert!(!metrics.contains("amishare_reconcile_panics_total{"), "a reconcile panicked:\n{metrics}");
+        if let Some(process) = self.process.take() {
+            process.kill().await;
         }
     }
 

@@ -6,7 +6,10 @@ use super::world::{
     ENCRYPTED, EU, NEWER, counts, create, distributions, held, images, patch, snapshots, start, status, target,
     wait_ready,
 };
-use crate::harness::world::{IMAGE, OWNER};
+use crate::harness::{
+    World, eventually,
+    world::{IMAGE, OWNER},
+};
 
 const A: &str = "111122223333";
 
@@ -59,7 +62,7 @@ async fn a_copy_is_made_once_however_often_the_operator_starts_and_looks() {
     let before = world.reconciles();
     world.wait_reconcile_after(before.saturating_sub(1)).await;
     patch(&world, "base", json!({"metadata": {"annotations": {"reconcile.amishare.dev/requestedAt": "1"}}})).await;
-    crate::harness::eventually("the request is handled", || async {
+    eventually("the request is handled", || async {
         let handled = status(&world, "base").await.last_handled_reconcile_at;
         if handled.as_deref() == Some("1") { Ok(()) } else { Err(format!("{handled:?}")) }
     })
@@ -108,12 +111,22 @@ async fn an_encrypted_source_needs_a_key_and_another_key_makes_another_copy() {
     assert_eq!(of(first.as_str()), key);
     patch(&world, "base", json!({"spec": {"template": {"name": "{source.name}-b"}}})).await;
     patch(&world, "base", with(key)).await;
-    crate::harness::eventually("there is another copy", || async {
+    eventually("there is another copy", || async {
         let now = target(&world, "base", "eu").await;
         if now.image_id.is_some_and(|image| image != first) && now.ready { Ok(()) } else { Err("no".to_owned()) }
     })
     .await;
     assert_eq!(images(&world, EU).len(), 2, "the copy with the older key stays");
+}
+
+/// Waits until all copies are done that somebody has made.
+async fn wait_copied(world: &World) {
+    eventually("the copies by hand are done", || async {
+        let is_done = |image: &amishare::simulator::Image| image.state == amishare::simulator::ImageState::Available;
+        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
+        if images(world, EU).iter().all(is_done) { Ok(()) } else { Err("pending".to_owned()) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -122,12 +135,7 @@ async fn a_copy_that_was_made_by_hand_is_adopted_and_never_deleted() {
     let parameters =
         [("SourceRegion", "us-east-1"), ("SourceImageId", IMAGE), ("Name", "by-hand"), ("ClientToken", "mine")];
     world.rogue_in(EU, OWNER, "CopyImage", &parameters);
-    crate::harness::eventually("the copy by hand is done", || async {
-        let done = images(&world, EU).iter().any(|image| image.state == amishare::simulator::ImageState::Available);
-        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
-        if done { Ok(()) } else { Err("pending".to_owned()) }
-    })
-    .await;
+    wait_copied(&world).await;
     let spec = json!({"targets": [{"name": "eu", "region": EU}], "deletionPolicy": "Delete"});
     create(&world, "base", spec).await;
     wait_ready(&world, "base", "True", "Synced").await;
@@ -153,12 +161,7 @@ async fn an_encrypted_copy_that_was_made_by_hand_is_adopted_if_its_key_is_that_o
     };
     by_hand("with-another", "alias/others");
     by_hand("with-it", "alias/images");
-    crate::harness::eventually("the copies by hand are done", || async {
-        let is_done = |image: &amishare::simulator::Image| image.state == amishare::simulator::ImageState::Available;
-        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
-        if images(&world, EU).iter().all(is_done) { Ok(()) } else { Err("pending".to_owned()) }
-    })
-    .await;
+    wait_copied(&world).await;
     let spec =
         json!({"targets": [{"name": "eu", "region": EU, "kmsKeyId": "alias/images"}], "deletionPolicy": "Delete"});
     create(&world, "base", spec).await;
@@ -183,15 +186,10 @@ async fn who_may_not_ask_which_key_an_alias_means_gets_a_copy_of_their_own() {
         ("KmsKeyId", "alias/images"),
     ];
     world.rogue_in(EU, OWNER, "CopyImage", &parameters);
-    crate::harness::eventually("the copy by hand is done", || async {
-        let done = images(&world, EU).iter().any(|image| image.state == amishare::simulator::ImageState::Available);
-        world.rogue_in(EU, OWNER, "DescribeImages", &[]);
-        if done { Ok(()) } else { Err("pending".to_owned()) }
-    })
-    .await;
+    wait_copied(&world).await;
     world.aws.add_fault(Fault::new(FaultKind::AccessDenied).on("DescribeKey"));
     create(&world, "base", json!({"targets": [{"name": "eu", "region": EU, "kmsKeyId": "alias/images"}]})).await;
-    crate::harness::eventually("there is a copy of its own", || async {
+    eventually("there is a copy of its own", || async {
         let seen = super::world::status(&world, "base").await;
         let has_one = seen.targets.iter().any(|line| line.image_id.is_some());
         if has_one && images(&world, EU).len() == 2 { Ok(()) } else { Err(format!("{seen:?}")) }
@@ -220,7 +218,7 @@ guardrails: [{name: two-regions, namespaces: ["*"], regions: [us-east-1, eu-west
     create(&world, "base", json!({"targets": targets})).await;
     let ready = wait_ready(&world, "base", "False", "GuardrailDenied").await;
     assert!(ready.message.contains("two-regions"), "{}", ready.message);
-    crate::harness::eventually("eu is ready all the same", || async {
+    eventually("eu is ready all the same", || async {
         if target(&world, "base", "eu").await.ready { Ok(()) } else { Err("no".to_owned()) }
     })
     .await;

@@ -11,9 +11,8 @@ use std::{
 };
 
 use amishare::{
-    cli::{RunArgs, Surroundings, operate},
-    lease::WritePermit,
-    runtime::{clock::Clock, entropy::Entropy, health::Readiness, metrics::Metrics},
+    cli::RunArgs,
+    runtime::{clock::Clock, entropy::Entropy},
     simulator::{self, Call, Fault, FaultKind, Scenario as AwsScenario, Simulator},
 };
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
@@ -23,10 +22,8 @@ use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 use tokio::{
     runtime::Builder,
-    task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     wanted::{Everything, SCENARIO, TARGETS, WITH, Wanted},
@@ -35,7 +32,8 @@ use super::{
 use crate::{
     crash::{
         cut::{self, Blow, Cut, Point},
-        transports::{History, to_aws, to_kubernetes},
+        process::Process,
+        transports::{History, to_aws},
     },
     harness::{
         number, tell,
@@ -56,14 +54,6 @@ const PATIENCE: Duration = Duration::from_hours(2);
 
 /// How long nothing may happen any more in the end: as long as several checks take.
 const REST: Duration = Duration::from_mins(2);
-
-/// A process of the operator.
-struct Process {
-    cut: Cut,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    metrics: Arc<Metrics>,
-}
 
 /// The simulated time for the SDK, which has to know when its credentials are over.
 #[derive(Debug)]
@@ -115,32 +105,15 @@ impl Play {
         let cut = Cut::at(point);
         self.started += 1;
         let connection = self.memory.connect(&format!("operator {}", self.started));
-        let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
         let time = SharedTimeSource::new(Time(self.clock));
         let sdk = arena::sdk(to_aws(&self.aws, &cut, &self.history)).to_builder().time_source(time).build();
-        let surroundings = Surroundings {
-            client: to_kubernetes(&connection.client(), &cut),
-            sdk,
-            metrics: Arc::clone(&metrics),
-            readiness: Readiness::default(),
-            clock: self.clock,
-            entropy: Entropy::from_seed(self.seed.wrapping_add(self.started)),
-            permit: WritePermit::always(),
-        };
-        let stopping = stop.clone();
-        let task = tokio::spawn(async move { operate(arguments(), surroundings, stopping).await.unwrap() });
-        self.process = Some(Process { cut, stop, task, metrics });
+        let entropy = Entropy::from_seed(self.seed.wrapping_add(self.started));
+        self.process = Some(Process::start(arguments(), &connection.client(), sdk, cut, self.clock, entropy));
     }
 
     async fn kill(&mut self) {
-        if let Some(Process { cut, stop, task, metrics }) = self.process.take() {
-            cut.kill();
-            stop.cancel();
-            task.abort();
-            assert!(task.await.err().is_none_or(|error| error.is_cancelled()), "the operator panicked");
-            cut.bury();
-            let metrics = metrics.render().unwrap();
-            assert!(!metrics.contains("amishare_reconcile_panics_total{"), "a reconcile panicked:\n{metrics}");
+        if let Some(process) = self.process.take() {
+            process.kill().await;
         }
     }
 
