@@ -217,7 +217,7 @@ async fn it_answers_as_the_real_api_server_does() {
     let (uid, now, old) = ("$uid-a", "$now-a", "$old-a");
     let both = conditions(&["Ready", "ImageAvailable"]);
     let ours = json!(["amishare.dev/revoke"]);
-    agree(vec![
+    let first = vec![
         get("?"),
         create("a", IMAGE),
         create("a", IMAGE),
@@ -302,6 +302,21 @@ async fn it_answers_as_the_real_api_server_does() {
         patch("a", held(uid, now, json!(["example.com/another"]))),
         patch("a", json!({"metadata": {"finalizers": null}})),
         get("?"),
+    ];
+    let last = vec![
+        // Events.
+        ("POST", "events?".into(), event()),
+        ("POST", "events?".into(), event()),
+        // Everything that happened, in order; and from before anybody can remember.
+        get("?watch=true&timeoutSeconds=1&resourceVersion=$first&allowWatchBookmarks=true"),
+        get("?watch=true&timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true"),
+    ];
+    agree([first, of_distributions(&ours, &both), last].concat()).await;
+}
+
+/// What a distribution does with its AmiShares, and what is done with it.
+fn of_distributions(ours: &Value, both: &Value) -> Vec<Step> {
+    vec![
         // What is applied as a whole.
         applied(&["111122223333", "222233334444"]),
         applied(&["111122223333", "222233334444"]),
@@ -334,14 +349,7 @@ async fn it_answers_as_the_real_api_server_does() {
         ("DELETE", "amidistributions/e".into(), Value::Null),
         ("PATCH", "amidistributions/e".into(), held("$uid-e", "$now-e", json!([]))),
         ("GET", "amidistributions?limit=500".into(), Value::Null),
-        // Events.
-        ("POST", "events?".into(), event()),
-        ("POST", "events?".into(), event()),
-        // Everything that happened, in order; and from before anybody can remember.
-        get("?watch=true&timeoutSeconds=1&resourceVersion=$first&allowWatchBookmarks=true"),
-        get("?watch=true&timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true"),
-    ])
-    .await;
+    ]
 }
 
 /// A share that is applied with these accounts.

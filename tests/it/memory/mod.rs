@@ -1,4 +1,4 @@
-//! A Kubernetes API server in memory, for tests in simulated time: AmiShares, AmiDistributions and events, versions, watches, the
+//! A Kubernetes API server in memory, for tests in simulated time: AmiShares, `AmiDistribution`s and events, versions, watches, the
 //! deletion of what belongs to what is gone, and trouble on demand.
 //!
 //! It knows what the operator uses and nothing else; what it knows it does as the real one does, which `conformance` proves by
@@ -149,7 +149,7 @@ impl Memory {
         answer
     }
 
-    /// Somebody does something with AmiDistributions, or looks at them.
+    /// Somebody does something with `AmiDistribution`s, or looks at them.
     pub fn distributions<T>(&self, act: impl FnOnce(&mut Stored) -> T) -> T {
         let mut state = self.state();
         let answer = act(&mut state.distributions);
