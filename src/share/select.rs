@@ -1,6 +1,6 @@
 //! Which image is meant, where it is named by what it is found by.
 //!
-//! [`choose`] is the rule, and pure. The image that was found last is on record in the status of an AmiShare, and its claim is on that
+//! [`Search::choose`] is the rule, and pure. The image that was found last is on record in the status of an AmiShare, and its claim is on that
 //! image (`Share::image`).
 
 use std::{sync::Arc, time::Duration};

@@ -21,7 +21,8 @@ fn older_chart(folder: &Path) -> String {
     let chart = folder.join("ami-share-operator");
     let definition = chart.join("files/crds/amishare.dev_amishares.yaml");
     let text = fs::read_to_string(&definition).unwrap();
-    let older = text.replace("description: The image that is shared", "description: Older");
+    let older =
+        text.replace("description: The image that is shared, or the name by which it is found", "description: Older");
     assert!(older != text);
     fs::write(definition, older).unwrap();
     chart.display().to_string()
@@ -78,7 +79,11 @@ async fn an_installed_operator_can_do_its_work_and_definitions_are_upgraded_and_
     }
     assert_eq!(column(), "Older");
     helm(&plane, &["upgrade", "images", &chart, "--set", "replicaCount=3"]);
-    assert_eq!(column(), "The image that is shared", "helm upgrade upgrades the definitions");
+    assert_eq!(
+        column(),
+        "The image that is shared, or the name by which it is found",
+        "helm upgrade upgrades the definitions"
+    );
     let deployment = get(&plane, &["deployment/images-ami-share-operator"]);
     assert_eq!(deployment["spec"]["replicas"], 3);
     plane.kubectl(&["wait", "--for=condition=Established", definition, "--timeout=60s"], "");

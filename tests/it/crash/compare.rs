@@ -159,6 +159,10 @@ fn comparable(share: &AmiShare, namespace: &str) -> Value {
     if asked.is_string() && object["status"]["lastHandledReconcileAt"] == asked {
         object["metadata"]["annotations"][REQUESTED_AT] = HANDLED.into();
         object["status"]["lastHandledReconcileAt"] = HANDLED.into();
+        let searched = &mut object["status"]["selected"];
+        if searched["lastHandledReconcileAt"] == asked {
+            searched["lastHandledReconcileAt"] = HANDLED.into();
+        }
     }
     object
 }

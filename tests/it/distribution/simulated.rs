@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    wanted::{Everything, SCENARIO, TARGETS, WITH, Wanted},
+    wanted::{ENCRYPTED, Everything, SCENARIO, TARGETS, WITH, Wanted},
     world::{IDENTITIES, NEWER},
 };
 use crate::{
@@ -89,10 +89,10 @@ fn arguments() -> &'static RunArgs {
 }
 
 impl Play {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, encrypted: bool) -> Self {
         let start = Timestamp::from_second(1_800_000_000).unwrap();
         let clock = Clock::set_to(start);
-        let aws = Simulator::new(AwsScenario::from_yaml(SCENARIO).unwrap());
+        let aws = Simulator::new(AwsScenario::from_yaml(if encrypted { ENCRYPTED } else { SCENARIO }).unwrap());
         aws.with_world(|world| {
             world.clock = simulator::Clock::Following { from: start, since: Instant::now() };
             world.copies.milliseconds = 20_000;
@@ -232,7 +232,8 @@ struct Scenario {
 impl Scenario {
     /// Plays it, cut at a point. Returns the calls of the process in which something could go wrong, and how often a copy was ordered.
     async fn play(&self, point: Option<Point>) -> Result<Vec<cut::Call>, String> {
-        let mut play = Play::new(1);
+        let encrypted = self.before.iter().chain(&self.then).any(|wanted| wanted.encrypted);
+        let mut play = Play::new(1, encrypted);
         if self.before.is_some() {
             play.want(self.before.clone());
             play.until_whole().await.map_err(|why| format!("before: {why}"))?;
@@ -311,6 +312,19 @@ fn an_operator_that_is_cut_at_any_call_after_targets_have_changed_leaves_one_cop
     let before = Wanted { targets: [0, 1, 3, 5].into(), ..Wanted::everywhere() };
     let then = Wanted { targets: [0, 2, 4].into(), with: WITH[1], ..Wanted::everywhere() };
     Scenario { name: "other targets", before: Some(before), then: Some(then) }.cover();
+}
+
+#[test]
+fn an_operator_that_is_cut_at_any_call_of_encrypted_copies_leaves_one_for_each_target_and_no_grant_too_many() {
+    let before = Wanted { encrypted: true, targets: [0, 3].into(), ..Wanted::everywhere() };
+    let then = Wanted { encrypted: true, with: WITH[1], ..Wanted::everywhere() };
+    Scenario { name: "encrypted copies", before: Some(before), then: Some(then) }.cover();
+}
+
+#[test]
+fn an_operator_that_is_cut_at_any_call_of_a_deletion_of_encrypted_copies_leaves_nothing() {
+    let before = Wanted { encrypted: true, ..Wanted::everywhere() };
+    Scenario { name: "deletion of encrypted copies", before: Some(before), then: None }.cover();
 }
 
 #[test]
@@ -411,9 +425,10 @@ fn deregister_any(play: &Play, rng: &mut StdRng) -> String {
 
 async fn order(seed: u64) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut play = Play::new(seed);
+    let encrypted = seed % 3 == 2;
+    let mut play = Play::new(seed, encrypted);
     play.memory.set_latency(Duration::from_millis(20));
-    play.want(Some(Wanted::everywhere()));
+    play.want(Some(Wanted { encrypted, ..Wanted::everywhere() }));
     play.start(None);
     let mut happened = Vec::new();
     for _ in 0..rng.random_range(5..25) {
@@ -429,7 +444,7 @@ async fn order(seed: u64) -> Result<(), String> {
     if rng.random_bool(0.3) {
         // In the middle of something.
         let source = play.wanted.as_ref().map(|wanted| if wanted.source == IMAGE { NEWER } else { IMAGE }).unwrap();
-        play.want(Some(Wanted { source, ..Wanted::everywhere() }));
+        play.want(Some(Wanted { source, encrypted, ..Wanted::everywhere() }));
         sleep(Duration::from_millis(rng.random_range(0..30_000))).await;
     }
     play.want(None);
