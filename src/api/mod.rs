@@ -41,8 +41,8 @@ pub const FINALIZER: &str = "amishare.dev/revoke";
 /// The way out when AWS cannot be reached any more: set to `abandon` on an object, its deletion leaves AWS as it is.
 pub const ON_DELETE: &str = "amishare.dev/on-delete";
 
-/// A tag of every copy, and a label of its AmiShare: the uid of the AmiDistribution that made it.
-pub const DISTRIBUTION: &str = "amishare.dev/distribution";
-
 /// The value of [`ON_DELETE`] that has an effect.
 pub const ABANDON: &str = "abandon";
+
+/// A tag of every copy, and a label of its AmiShare: the uid of the AmiDistribution that made it.
+pub const DISTRIBUTION: &str = "amishare.dev/distribution";

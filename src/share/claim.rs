@@ -392,6 +392,15 @@ impl Claim {
         }
     }
 
+    /// Whom of those it protects: on a part of the image that it had before, only those to whom it gave something.
+    pub fn protects_on(&self, target: &Target) -> Option<BTreeSet<Principal>> {
+        let lists = self.lists_on(target)?;
+        if self.standing == Standing::Waiting {
+            return self.granted.of(target).map(|given| lists & given);
+        }
+        Some(lists.clone())
+    }
+
     /// Whether it lists anybody, in vain or not.
     pub fn lists_somebody(&self) -> bool {
         !(self.lists.is_empty() && self.forbidden.is_empty())

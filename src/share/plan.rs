@@ -362,11 +362,7 @@ pub fn parties_on(claims: &[Claim], observed: &Observed, target: &Target) -> Vec
         if let (Some(found), Some(listed), true) = (&found, listed, claim.standing.writes() && can_be_given) {
             granted.extend(listed.intersection(found).cloned());
         }
-        let mut lists = listed.cloned().unwrap_or_default();
-        // On a part of the image that it had before, it protects only what it gave.
-        if claim.standing == Standing::Waiting {
-            lists.retain(|p| granted.contains(p));
-        }
+        let lists = claim.protects_on(target).filter(|_| is_the_images).unwrap_or_default();
         Party { standing, lists, granted }
     });
     let elsewhere = observed.elsewhere.get(target).into_iter().flatten().map(|other| Party {

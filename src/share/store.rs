@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{
-    claim::{Claim, ObjectKey, Standing, asks_unseen, has_on_record, has_part, images, listed_for_parts, named, parts},
+    claim::{Claim, ObjectKey, asks_unseen, has_on_record, has_part, images, listed_for_parts, named, parts},
     observed::Elsewhere,
     policy::Policy,
 };
@@ -252,16 +252,12 @@ impl Shares {
 /// Whom a claim on another image protects on what is a part of its image too, if it has a say: whom it lists. And on a key whoever
 /// has got a grant and the launch permission there: as long as they may launch that image, they need its keys, listed or not.
 fn protects(claim: &Claim, target: &Target) -> Option<BTreeSet<Principal>> {
-    let listed = claim.lists_on(target).filter(|_| !claim.standing.leaves());
+    let listed = claim.protects_on(target).filter(|_| !claim.standing.leaves());
     let launch = matches!(target, Target::Grants(_)).then_some(&claim.granted.launch);
     let used = launch.zip(claim.granted.of(target)).map(|(launch, grants)| launch & grants);
-    if claim.standing == Standing::Waiting {
-        let given = claim.granted.of(target);
-        return listed.zip(given).map(|(listed, given)| listed & given);
-    }
     match (listed, used) {
         (None, None) => None,
-        (listed, used) => Some(listed.into_iter().flatten().cloned().chain(used.into_iter().flatten()).collect()),
+        (listed, used) => Some(listed.into_iter().chain(used).flatten().collect()),
     }
 }
 

@@ -205,8 +205,8 @@ impl Cluster {
 
     fn subject<'a>(&self, key: &ObjectKey, old: &'a AmiShareStatus) -> Subject<'a> {
         let generation = self.objects[key].metadata.generation.unwrap_or_default();
-        let wanted = self.objects[key].share().map(|share| &share.spec.image);
-        let selected = old.selected.as_ref().filter(|selected| wanted.is_some_and(|w| w.finds() && *w == selected.by));
+        let is_by_the_spec = self.objects[key].share().is_some_and(|share| share.selected().is_some());
+        let selected = old.selected.as_ref().filter(|_| is_by_the_spec);
         Subject { old, generation, requested_at: None, selected }
     }
 
